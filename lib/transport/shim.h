@@ -1,0 +1,44 @@
+/* shim.h - a program under turnout's own shim (the hidden verb `turnout __shim DIR`).
+ *
+ * A run folder DIR holds
+ *   spec.json    {"argv":[…], "env":{…}, "cwd":"…", "signal":"SIGTERM", "grace_ms":10000, "stdio_max":bytes}   0600
+ *   meta.json    labels and whatever the owner wants to find again (written before the start, never by the shim)
+ *   policy       "no" | "always" | "on-failure" | "unless-stopped": read each time the program ends
+ *   lock         flock'ed by the shim as long as it lives: held = alive
+ *   run.json     {"shim_pid":…, "pid":…, "started_at":ms, "boot_id":"…", "restarts":n}
+ *   status.json  written at each end: {"exit_code":n|-1, "signal":n, "ended_at":ms, "stopped":bool, "error":"…"}
+ *   output.log   stdout and stderr, rotated once at stdio_max to output.log.1
+ * The shim leaves the caller's session, process group, controlling terminal and (where it may) cgroup.
+ * SIGTERM to the shim: the program's stop signal, the grace, SIGKILL to its whole group; then status.json, exit.
+ * Starting twice is harmless: the second shim finds the lock held and exits 0.
+ */
+#ifndef TN_TRANSPORT_SHIM_H
+#define TN_TRANSPORT_SHIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/cancel.h"
+
+enum tn_shim_state { TN_SHIM_ABSENT, TN_SHIM_CREATED /* folder, never ran */, TN_SHIM_RUNNING, TN_SHIM_ENDED };
+struct tn_shim_status {
+    enum tn_shim_state state;
+    int64_t pid, shim_pid;
+    int64_t started_at; /* wall ms */
+    int64_t ended_at;
+    int exit_code, signal, restarts;
+    bool stopped;    /* ended because it was asked to */
+    char error[256]; /* exec failed: why */
+};
+/* What `turnout __shim DIR` does; returns the process's exit code. Called first thing in main, before any thread. */
+int tn_shim_main(const char *dir);
+/* Launches the shim for DIR (spec.json is there) and waits until run.json says running, or status.json ended. */
+int tn_shim_start(struct tn_cancel *c, const char *dir, int64_t timeout_ms, struct tn_error **err);
+/* SIGTERM to the shim, waits for the lock to be free (≤ grace + 5 s), SIGKILL of the group as the last word.
+ * Not running = success. */
+int tn_shim_stop(struct tn_cancel *c, const char *dir, struct tn_error **err);
+int tn_shim_read(const char *dir, struct tn_shim_status *out, struct tn_error **err);
+/* Sends a signal to the program itself (reloads). TN_ENOTFOUND when it does not run. */
+int tn_shim_signal(const char *dir, int sig, struct tn_error **err);
+
+#endif
