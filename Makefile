@@ -24,7 +24,6 @@ AR := ar
 endif
 CLANG ?= clang-14
 PYTHON ?= python3
-OBJCOPY ?= objcopy
 
 # One job a processor, unless the user or a parent make said otherwise.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -61,7 +60,7 @@ endif
 
 build/cc/%.mk: tools/features.sh
 	@mkdir -p $(@D)
-	@sh tools/features.sh '$(firstword $(CC))' >$@.tmp && mv $@.tmp $@
+	@t=$@.$$$$; sh tools/features.sh '$(firstword $(CC))' >$$t && mv $$t $@ || { rm -f $$t; exit 1; }
 
 # ---- flags --------------------------------------------------------------------------------------------
 
@@ -127,11 +126,16 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 VERSION := $(strip $(shell cat VERSION 2>/dev/null || git describe --tags --always --dirty 2>/dev/null || echo unknown))
 
-# A stamp changes its time only when its text changes.
+# A stamp changes its time only when its text changes. Several makes may run at once, hence the process id.
 define write_stamp
 @mkdir -p $(@D)
-@printf '%s\n' $(1) >$@.tmp; if cmp -s $@.tmp $@; then rm -f $@.tmp; else mv $@.tmp $@; fi
+@t=$@.$$$$; printf '%s\n' $(1) >$$t; if cmp -s $$t $@; then rm -f $$t; else mv $$t $@; fi
 endef
+
+# `make clean all` means one after the other.
+ifneq (,$(filter clean,$(MAKECMDGOALS)))
+.NOTPARALLEL:
+endif
 
 .PHONY: FORCE
 FORCE:
@@ -168,11 +172,11 @@ build/$(1)/members: FORCE
 
 build/$(1)/libturnout.a: $$(OBJ_LIB_$(1)) build/$(1)/members
 	$$(call say,AR,$$@)
-	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$(OBJ_LIB_$(1))
+	$$(Q)t=$$@.$$$$$$$$; $$(AR) rcs $$$$t $$(OBJ_LIB_$(1)) && mv $$$$t $$@
 
 build/$(1)/libunit.a: $$(OBJ_UNIT_HELP_$(1))
 	$$(call say,AR,$$@)
-	$$(Q)mkdir -p $$(@D) && rm -f $$@ && $$(AR) rcs $$@ $$(OBJ_UNIT_HELP_$(1))
+	$$(Q)mkdir -p $$(@D) && t=$$@.$$$$$$$$ && $$(AR) rcs $$$$t $$(OBJ_UNIT_HELP_$(1)) && mv $$$$t $$@
 
 build/$(1)/turnout: $$(OBJ_CLI_$(1)) build/$(1)/libturnout.a build/$(1)/members
 	$$(call say,LINK,$$@)
@@ -214,7 +218,7 @@ build/turnout-test: build/test/turnout
 OBJ_CORE := $(patsubst %.c,build/release/%.o,$(CORE_SRC))
 build/libcore.a: $(OBJ_CORE) build/release/members
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $(OBJ_CORE)
+	$(Q)t=$@.$$$$; $(AR) rcs $$t $(OBJ_CORE) && mv $$t $@
 
 # ---- test programs ------------------------------------------------------------------------------------
 
@@ -262,8 +266,9 @@ $(FUZZ_BIN): build/fuzz/tests/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/l
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC_fuzz) $(CFLAGS) -fsanitize=fuzzer $(LINK_fuzz) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-.PHONY: support build-test build-asan build-tsan build-corpus build-fuzz build-sim
+.PHONY: support build-unit build-test build-asan build-tsan build-corpus build-fuzz build-sim
 support: $(SUPPORT_BIN) ## the programs in tests/support
+build-unit: $(if $(T),$(foreach t,$(UNIT_test),$(if $(findstring $(T),$(t)),$(t))),$(UNIT_test))
 build-test: all support build/turnout-test $(UNIT_test) ## what the unit, cli and e2e tests run
 build-sim: $(SIM_BIN)
 build-asan: build/asan/turnout $(UNIT_asan)

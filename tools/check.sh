@@ -36,7 +36,11 @@ suites_of() { awk -v l="$1" '$3 == l {print $1}' <<<"$table"; }
 
 # ---- the suites; each runs in a process of its own and writes its log to stdout --------------------------------
 
-build() { "$make" --no-print-directory "$@"; }
+# Once the suite `build` has passed, the lanes do not build the same things again, let alone both at once.
+build() {
+    if [ "${CHECK_BUILT:-0}" = 1 ] && [[ $1 =~ ^build-(unit|test|sim)$ ]]; then return 0; fi
+    "$make" --no-print-directory "$@"
+}
 
 # programs FOLDER COMMAND...: every unit program of FOLDER that still has its source, two at once, under COMMAND.
 # Each writes its own log; they are joined in order.
@@ -59,7 +63,13 @@ programs() {
         timeout -k 5 120 "$@" "$program"
         echo "== exit $?"
     ' sh PROGRAM "$@"
-    for program in "${list[@]}"; do cat "$CHECK_OUT/$program.log"; done
+    # What failed comes last, where the end of the log shows it.
+    for program in "${list[@]}"; do
+        if tail -n 1 "$CHECK_OUT/$program.log" | grep -qx '== exit 0'; then cat "$CHECK_OUT/$program.log"; fi
+    done
+    for program in "${list[@]}"; do
+        if ! tail -n 1 "$CHECK_OUT/$program.log" | grep -qx '== exit 0'; then cat "$CHECK_OUT/$program.log"; fi
+    done
 }
 
 # transcripts TURNOUT FOLDER ARGS...: pytest, with the program under test in TURNOUT.
@@ -77,7 +87,7 @@ transcripts() {
 }
 
 suite_build() { build build-test build-sim build/libcore.a; }
-suite_unit() { build build-test && programs build/tests/unit env; }
+suite_unit() { build build-unit && programs build/tests/unit env; }
 suite_cli() { build build-test && transcripts "$top/build/turnout-test" tests/cli; }
 suite_asan-build() { build build-asan; }
 suite_asan() { programs build/asan/tests/unit env && transcripts "$top/build/asan/turnout" tests/cli -m 'not release'; }
@@ -97,7 +107,7 @@ suite_tsan() {
     fi
 }
 suite_valgrind() {
-    build build-test || return 1
+    build build-unit || return 1
     programs build/tests/unit valgrind -q --error-exitcode=99 --leak-check=full \
         --errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes
 }
@@ -213,9 +223,9 @@ run_lane() {
 }
 
 stop() {
-    local file
-    for file in "$CHECK_OUT"/*.pid; do
-        if [ -f "$file" ]; then kill "$(cat "$file")" 2>/dev/null; fi
+    local suite
+    for suite in "${suites[@]}"; do
+        if [ -f "$CHECK_OUT/$suite.pid" ]; then kill "$(cat "$CHECK_OUT/$suite.pid")" 2>/dev/null; fi
     done
     exit 130
 }
@@ -240,7 +250,10 @@ export TURNOUT_RELEASE=$top/build/turnout TURNOUT_FAKE=$top/build/turnout-test T
 export SIM_ROLLOUTS=${SIM_ROLLOUTS:-100000}
 
 mkdir -p "$CHECK_OUT"
-rm -f "$CHECK_OUT"/*.count "$CHECK_OUT"/*.pid
+if [ $# -gt 0 ]; then suites=("$@"); else mapfile -t suites < <(suites_of first; suites_of cpu; suites_of engines); fi
+counts=("${suites[@]/%/.count}")
+counts=("${counts[@]/#/$CHECK_OUT/}")
+rm -f "${counts[@]}"
 trap stop INT TERM
 started=$SECONDS
 late=0
@@ -248,6 +261,7 @@ late=0
 if [ $# -gt 0 ]; then
     run_lane "$@"
 elif run_suite build; then
+    export CHECK_BUILT=1
     # shellcheck disable=SC2046
     run_lane $(suites_of engines) &
     engines=$!
@@ -262,7 +276,7 @@ elif run_suite build; then
     fi
 fi
 
-read -r passed failed skipped < <(cat "$CHECK_OUT"/*.count 2>/dev/null |
+read -r passed failed skipped < <(cat "${counts[@]}" 2>/dev/null |
     awk -v late=$late '{p += $1; f += $2; s += $3} END {print p + 0, f + late, s + 0}')
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

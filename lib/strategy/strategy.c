@@ -160,7 +160,7 @@ static bool is_weak(const struct tn_strategy_input *in, const struct tn_instance
 
 static bool is_drained(const struct tn_strategy_input *in, const struct tn_instance_obs *i, struct tn_decision *out)
 {
-    if (!in->spec->has_balancer || i->drained || i->state == TN_I_FAILED || !i->was_serving)
+    if (!in->spec->has_balancer || i->drained || !i->was_serving)
         return true;
     int64_t at = i->out_since + in->spec->drain_cap;
     if (in->now >= at)
@@ -187,7 +187,7 @@ static void discard_failed(const struct tn_strategy_input *in, struct tn_strateg
             continue;
         if (in->spec->has_balancer && i->rotation == TN_IN) {
             push(out, TN_MOVE_DRAIN, k, i->host);
-        } else if (push(out, TN_MOVE_STOP, k, i->host)) {
+        } else if (is_drained(in, i, out) && push(out, TN_MOVE_STOP, k, i->host)) {
             memo->failures++;
         }
     }
