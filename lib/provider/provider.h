@@ -51,7 +51,7 @@ struct tn_instance {
     int restarts;
     int64_t started_at; /* wall ms, 0 = never */
     char *detail;       /* the engine's words on what is wrong, filtered later; may be NULL */
-    char *service, *revision, *rollout, *effect, *environment, *spec, *secrets;
+    char *service, *cluster, *revision, *rollout, *effect, *environment, *spec, *secrets; /* labels, NULL = absent */
     struct {
         char *name;
         int host_port;

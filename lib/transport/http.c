@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -309,7 +310,7 @@ static int await(struct tn_http *h, struct tn_cancel *cancel, struct tn_transfer
     tn_autofree char *name = tn_transfer_name(t->rq);
     bool stop = false;
     for (;;) {
-        tn_auto(error) struct tn_error *why = NULL;
+        struct tn_error *why = NULL;
         int ready = tn_wait_fd(cancel, name, t->event_fd, deadline, &why);
         if (ready > 0) {
             if (deliver(h, t, &stop)) {
@@ -321,9 +322,9 @@ static int await(struct tn_http *h, struct tn_cancel *cancel, struct tn_transfer
         }
         abort_transfer(h, t);
         if (!stop && t->result != CURLE_ABORTED_BY_CALLBACK) {
-            while (!deliver(h, t, &stop)) {
-            }
-            return stop ? TN_OK : tn_transfer_outcome(t, err); /* it was over before it could be aborted */
+            tn_error_free(why); /* it was over before it could be aborted */
+            deliver(h, t, &stop);
+            return stop ? TN_OK : tn_transfer_outcome(t, err);
         }
         if (stop) {
             return TN_OK;

@@ -1,6 +1,6 @@
 /* http.h - blocking HTTP calls over one curl_multi thread.
  *
- * libcurl is loaded when the first client opens (linking it costs 6-11 ms at every start). One I/O thread owns the
+ * libcurl is loaded and the thread started by the first call (linking it costs 6-11 ms at every start). One I/O thread owns the
  * multi handle; callers block until their transfer is done, the deadline passes or the token reaches level 2 (level 1
  * lets calls finish). A waiter leaves only after its transfer is acknowledged as removed.
  * Answers are bounded. TLS 1.2+, no redirects, no proxies for unix sockets, HTTP/1.1, NOSIGNAL.
@@ -36,8 +36,9 @@ struct tn_http_request {
     int64_t stall_ms;           /* fail when nothing moved for so long; 0 = off */
     size_t max_answer;          /* 0 = 16 MiB */
     bool fresh;                 /* a new connection that is not kept (probes) */
-    /* Streaming: called on the I/O thread for each piece, must not block long; return false to stop. The answer's
-     * body is then not kept (an answer with status ≥ 400 is kept as usual, and on_data is not called). */
+    /* Streaming: called on the caller's own thread for each piece, and may block (the sender is then slowed down);
+     * return false to stop, which is success. The answer's body is then not kept and its size not limited (an answer
+     * with status ≥ 400 is kept as usual, and on_data is not called). */
     bool (*on_data)(void *arg, const char *data, size_t n);
     void *on_data_arg;
 };

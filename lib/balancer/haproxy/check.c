@@ -144,7 +144,7 @@ static int check_servers(const struct tn_upstream *u, struct tn_error **err)
     return TN_OK;
 }
 
-static int check_upstream(const struct tn_upstream *u, bool managed, struct tn_error **err)
+static int check_upstream(const struct tn_upstream *u, struct tn_error **err)
 {
     if (!tn_haproxy_is_name(u->name) || (u->service != NULL && !tn_haproxy_is_name(u->service))) {
         return tn_error_set(err, TN_EPLAN, "the name of an upstream or its service is not fit for haproxy");
@@ -152,9 +152,6 @@ static int check_upstream(const struct tn_upstream *u, bool managed, struct tn_e
     if (tn_haproxy_balance(u->balance) == NULL) {
         return tn_error_set(err, TN_EPLAN, "upstream '%s': haproxy has no balance of that name: roundrobin or least_conn",
                             u->name);
-    }
-    if (!managed && (u->host != NULL || u->path != NULL)) {
-        return tn_error_set(err, TN_EPLAN, "upstream '%s': host and path need a managed haproxy", u->name);
     }
     if ((u->host != NULL && !tn_haproxy_is_name(u->host)) || (u->path != NULL && !tn_haproxy_is_path(u->path, false))) {
         return tn_error_set(err, TN_EPLAN, "upstream '%s': host or path holds characters that haproxy cannot take", u->name);
@@ -172,23 +169,35 @@ static int check_upstream(const struct tn_upstream *u, bool managed, struct tn_e
     return check_servers(u, err);
 }
 
-int tn_haproxy_check(const struct tn_traffic *want, bool managed, struct tn_error **err)
+int tn_haproxy_check(const struct tn_traffic *want, struct tn_error **err)
 {
     if (want->n > TN_HAPROXY_BACKENDS_MAX) {
         return tn_error_set(err, TN_ELIMIT, "more than %d upstreams", TN_HAPROXY_BACKENDS_MAX);
     }
     for (size_t i = 0; i < want->n; i++) {
-        const struct tn_upstream *u = &want->v[i];
-        int code = check_upstream(u, managed, err);
+        int code = check_upstream(&want->v[i], err);
         if (code < 0) {
             return code;
         }
         for (size_t k = 0; k < i; k++) {
-            const struct tn_upstream *other = &want->v[k];
-            if (tn_streq(other->name, u->name)) {
-                return tn_error_set(err, TN_EPLAN, "upstream '%s' is there twice", u->name);
+            if (tn_streq(want->v[k].name, want->v[i].name)) {
+                return tn_error_set(err, TN_EPLAN, "upstream '%s' is there twice", want->v[i].name);
             }
-            if (managed && tn_streq(other->host, u->host) && tn_streq(other->path, u->path)) {
+        }
+    }
+    return TN_OK;
+}
+
+int tn_haproxy_check_routes(const struct tn_traffic *want, bool managed, struct tn_error **err)
+{
+    for (size_t i = 0; i < want->n; i++) {
+        const struct tn_upstream *u = &want->v[i];
+        if (!managed && (u->host != NULL || u->path != NULL)) {
+            return tn_error_set(err, TN_EPLAN, "upstream '%s': host and path need a managed haproxy", u->name);
+        }
+        for (size_t k = 0; managed && k < i; k++) {
+            const struct tn_upstream *other = &want->v[k];
+            if (tn_streq(other->host, u->host) && tn_streq(other->path, u->path)) {
                 return tn_error_set(err, TN_EPLAN, "upstreams '%s' and '%s' have the same route", other->name, u->name);
             }
         }

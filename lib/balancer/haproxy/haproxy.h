@@ -46,7 +46,9 @@ bool tn_haproxy_address(const char *s, char out[64]);
 bool tn_haproxy_listen(const char *s, char host[64], int *port);
 const char *tn_haproxy_balance(const char *plan_word); /* HAProxy's word for it; NULL when unknown */
 /* Everything in `want` is fit to be written. TN_EPLAN names what is not. */
-int tn_haproxy_check(const struct tn_traffic *want, bool managed, struct tn_error **err);
+int tn_haproxy_check(const struct tn_traffic *want, struct tn_error **err);
+/* Managed: no two upstreams want the same requests. Otherwise the routes are the user's: none may be asked for. */
+int tn_haproxy_check_routes(const struct tn_traffic *want, bool managed, struct tn_error **err);
 
 /* ---- the owned file as data */
 enum tn_haproxy_use { TN_HAPROXY_FREE, TN_HAPROXY_SERVES, TN_HAPROXY_LEAVING };

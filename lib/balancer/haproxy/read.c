@@ -198,9 +198,8 @@ static int check(const struct tn_haproxy_file *f, struct tn_error **err)
         }
     }
     tn_haproxy_to_traffic(f, &traffic);
-    int code = tn_haproxy_check(&traffic, true, err);
+    int code = tn_haproxy_check(&traffic, err);
     tn_traffic_clear(&traffic);
-    /* A user's file has no routes, so all of them are the same; only the plan's own check minds. */
     return code;
 }
 

@@ -14,6 +14,7 @@
 #define SERVERS_MAX   4096
 #define UPSTREAMS_MAX 512
 #define WEIGHT_MAX    256
+#define FAIL_TIMEOUT_MAX ((int64_t)365 * 24 * 3600 * 1000)
 #define ZEROS         "0000000000000000000000000000000000000000000000000000000000000000"
 
 static bool only(const char *s, const char *set, size_t max)
@@ -96,6 +97,8 @@ static int check_upstream(const struct tn_upstream *u, struct tn_error **err)
                             "for through nginx", u->name);
     if (u->probe_expect && !only(u->probe_expect, "0123456789,-", NAME_MAX_LEN))
         return tn_error_set(err, TN_EPLAN, "upstream '%s': unusable list of statuses", u->name);
+    if (u->fail_timeout > FAIL_TIMEOUT_MAX)
+        return tn_error_set(err, TN_EPLAN, "upstream '%s': fail_timeout is too long", u->name);
     if (u->n_servers > SERVERS_MAX)
         return tn_error_set(err, TN_ELIMIT, "upstream '%s': more than %d servers", u->name, SERVERS_MAX);
     for (size_t i = 0; i < u->n_servers; i++) {

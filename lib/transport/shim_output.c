@@ -1,0 +1,75 @@
+#include "lib/transport/shim_output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+
+static void reopen(struct tn_shim_output *o)
+{
+    tn_autofree char *path = tn_path_join(o->dir, "output.log");
+    tn_cleanup_close(&o->to);
+    o->to = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    struct stat st;
+    o->size = o->to >= 0 && fstat(o->to, &st) == 0 ? st.st_size : 0;
+}
+
+void tn_shim_output_init(struct tn_shim_output *o, const char *dir, int64_t max)
+{
+    *o = (struct tn_shim_output){.dir = dir, .from = -1, .to = -1, .max = max};
+    reopen(o);
+}
+
+void tn_shim_output_clear(struct tn_shim_output *o)
+{
+    tn_cleanup_close(&o->from);
+    tn_cleanup_close(&o->to);
+    o->from = o->to = -1;
+}
+
+static void rotate(struct tn_shim_output *o)
+{
+    tn_autofree char *path = tn_path_join(o->dir, "output.log");
+    tn_autofree char *old = tn_path_join(o->dir, "output.log.1");
+    (void)rename(path, old);
+    reopen(o);
+}
+
+static void put(struct tn_shim_output *o, const char *p, size_t n)
+{
+    if (o->size > 0 && o->size + (int64_t)n > o->max)
+        rotate(o);
+    while (n > 0 && o->to >= 0) {
+        ssize_t w = write(o->to, p, n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0)
+            return;
+        p += w;
+        n -= (size_t)w;
+        o->size += w;
+    }
+}
+
+void tn_shim_output_copy(struct tn_shim_output *o)
+{
+    char piece[65536];
+    /* Bounded, so that a program that never stops writing cannot keep the shim from its signals. */
+    for (int i = 0; i < 64 && o->from >= 0; i++) {
+        ssize_t n = read(o->from, piece, sizeof(piece));
+        if (n > 0)
+            put(o, piece, (size_t)n);
+        else if (n < 0 && errno == EINTR)
+            continue;
+        else if (n < 0 && errno == EAGAIN)
+            return;
+        else {
+            close(o->from);
+            o->from = -1;
+        }
+    }
+}
