@@ -8,8 +8,8 @@
 #include "lib/base/text.h"
 
 typedef struct tn_balancer_driver *(*open_fn)(const struct tn_plan *plan, const struct tn_balancer *config,
-                                              struct tn_host *host, const char *managed_dir, struct tn_http *http,
-                                              struct tn_error **err);
+                                              struct tn_host *host, const char *managed_dir,
+                                              struct tn_http *http, struct tn_error **err);
 
 static const open_fn registry[] = {
     [TN_BALANCER_HAPROXY] = tn_haproxy_open,
@@ -20,8 +20,8 @@ static const open_fn registry[] = {
 };
 
 struct tn_balancer_driver *tn_balancer_open(const struct tn_plan *plan, const struct tn_balancer *config,
-                                            struct tn_host *host, const char *managed_dir, struct tn_http *http,
-                                            struct tn_error **err)
+                                            struct tn_host *host, const char *managed_dir,
+                                            struct tn_http *http, struct tn_error **err)
 {
     size_t kind = (size_t)config->kind;
     if (kind >= TN_COUNT(registry) || registry[kind] == NULL) {

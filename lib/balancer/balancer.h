@@ -90,8 +90,15 @@ struct tn_balancer_ops {
                  const char *const *confirm_new, size_t n_confirm, bool force, char **note, struct tn_error **err);
     /* MUST. What the file on disk says (ours): the traffic as last written. Empty when absent. */
     int (*current)(struct tn_balancer_driver *b, struct tn_cancel *c, struct tn_traffic *out, struct tn_error **err);
-    /* MUST. destroy: takes our file out of service (managed: stops the balancer and removes it all). */
+    /* MUST. destroy: takes our file out of service (managed: stops the balancer and removes it all).
+     * TN_EBUSY: the user's own configuration still needs our upstreams; they stay, empty, and get no traffic: safe to
+     * go on with stopping instances; message and hint say what is left. */
     int (*remove)(struct tn_balancer_driver *b, struct tn_cancel *c, struct tn_error **err);
+    /* MAY (NULL = not needed). The caller wants drain rows for a server that is not in the file and that this object
+     * did not take out itself (after a resume): from the next observe on it is reported by address like a server that
+     * left. Twice is harmless. No I/O. TN_EUSAGE when the address is not numeric. */
+    int (*watch_drain)(struct tn_balancer_driver *b, const char *instance, const char *address, int port,
+                       struct tn_error **err);
     /* MAY. As the provider's. */
     int (*doctor)(struct tn_balancer_driver *b, struct tn_cancel *c,
                   void (*report)(void *arg, bool ok, const char *text), void *arg, struct tn_error **err);

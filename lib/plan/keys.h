@@ -13,7 +13,7 @@
  *   4. A good and a bad sample in tests/unit/plan/test_check.c.
  * A kind that cannot run yet is a row with TN_RESERVED: read as a raw value, refused by name. To make it run, give the
  * row a type and a child schema and drop the flag.
- * No key may be named on, off, yes, no, y, n: YAML 1.1 readers turn those into booleans.
+ * No key may be named off, yes, no, y, n, nor on (but for nginx.on): YAML 1.1 readers turn those into booleans.
  */
 #ifndef TN_PLAN_KEYS_H
 #define TN_PLAN_KEYS_H

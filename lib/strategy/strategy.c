@@ -351,7 +351,7 @@ static int64_t progress_deadline(const struct tn_strategy_spec *s)
 static bool must_stop(const struct tn_strategy_input *in, const struct census *c, const struct tn_strategy_memo *memo,
                       struct tn_decision *out)
 {
-    if (c->failed > 0 && memo->failures + c->failed > failures_allowed(in->spec))
+    if (memo->failures + c->failed > failures_allowed(in->spec))
         fail(out, TN_FAILURE_INSTANCE, c->first_failed);
     else if (in->gates == TN_GATES_FAIL && in->spec->direction == TN_FORWARD)
         fail(out, TN_FAILURE_GATE, -1);

@@ -59,6 +59,13 @@ static int open_input(const char *input, int *out_fd, struct tn_error **err)
     return TN_OK;
 }
 
+static void keep(struct tn_buf *b, const char *p, size_t n)
+{
+    size_t room = b->max - b->len;
+    tn_buf_add(b, p, n < room ? n : room);
+    b->overflow = b->overflow || n > room;
+}
+
 /* Reads what is there; closes the descriptor at its end. Bytes past the buffer's maximum are read and dropped, so
  * that the program is never held by a full pipe. */
 static void drain(struct running *r, int i)
@@ -67,7 +74,7 @@ static void drain(struct running *r, int i)
     while (r->fd[i] >= 0) {
         ssize_t n = read(r->fd[i], piece, sizeof(piece));
         if (n > 0)
-            tn_buf_add(r->text[i], piece, (size_t)n);
+            keep(r->text[i], piece, (size_t)n);
         else if (n < 0 && errno == EINTR)
             continue;
         else if (n < 0 && errno == EAGAIN)

@@ -51,7 +51,7 @@ struct shim {
     struct tn_shim_run run;
     pid_t pid;  /* 0 = does not run */
     int status; /* of waitpid, once ended */
-    bool ended, stopping, started_once;
+    bool ended, stopping, killed, started_once;
     int64_t began, kill_at, restart_at, backoff; /* monotonic */
 };
 
@@ -161,17 +161,22 @@ static int start_program(struct shim *s, struct tn_error **err)
     return TN_OK;
 }
 
-/* Children by /proc: the program's orphans arrive here one by one while their parents end. */
-static void kill_children(void)
+/* Children by /proc: the program's orphans arrive here one by one while their parents end. They are not reaped yet,
+ * so their numbers are theirs. */
+static void signal_children(int sig)
 {
-    tn_autofree char *path = tn_format("/proc/self/task/%d/children", (int)getpid());
-    tn_autofree char *text = tn_fs_read(path, (size_t)1 << 20, NULL, NULL);
-    char *rest = text;
-    for (char *word; rest && (word = strsep(&rest, " \n"));) {
+    char **names = NULL;
+    size_t n = 0;
+    if (tn_fs_list("/proc", &names, &n, NULL) != TN_OK)
+        return;
+    for (size_t i = 0; i < n; i++) {
         int64_t pid;
-        if (tn_parse_int(word, &pid) && pid > 1)
-            (void)kill((pid_t)pid, SIGKILL); /* our own child, not reaped: the number is its */
+        pid_t parent;
+        if (tn_parse_int(names[i], &pid) && pid > 1 && pid <= INT32_MAX &&
+            tn_process_stat((pid_t)pid, &parent, NULL) && parent == getpid())
+            (void)kill((pid_t)pid, sig);
     }
+    tn_fs_list_free(names, n);
 }
 
 /* Reaps what has ended; true when no child is left. */
@@ -195,18 +200,12 @@ static bool reap(struct shim *s, int flags)
     }
 }
 
-static void kill_group(const struct shim *s)
-{
-    /* Never by number after the leader was reaped, unless members are known to be left: see end_all. */
-    if (s->pid > 0 && !s->ended)
-        (void)kill(-s->pid, SIGKILL);
-    kill_children();
-}
-
 static void end_all(struct shim *s)
 {
+    if (reap(s, WNOHANG))
+        return;
     do {
-        kill_group(s);
+        signal_children(SIGKILL);
     } while (!reap(s, 0));
 }
 
@@ -225,20 +224,6 @@ static void begin_stop(struct shim *s)
     s->kill_at = tn_mono_ms() + s->spec.grace_ms;
     if (s->pid > 0 && !s->ended)
         (void)kill(s->pid, s->spec.signal);
-}
-
-/* When the program has gone before what it forked, that gets the stop signal too and the rest of the grace:
- * `sh -c "cd x && ./server"` would otherwise lose its server without a word. */
-static void pass_on_stop(const struct shim *s)
-{
-    tn_autofree char *path = tn_format("/proc/self/task/%d/children", (int)getpid());
-    tn_autofree char *text = tn_fs_read(path, (size_t)1 << 20, NULL, NULL);
-    char *rest = text;
-    for (char *word; rest && (word = strsep(&rest, " \n"));) {
-        int64_t pid;
-        if (tn_parse_int(word, &pid) && pid > 1)
-            (void)kill((pid_t)pid, s->spec.signal);
-    }
 }
 
 static bool should_restart(const struct shim *s, bool failed)
@@ -299,6 +284,16 @@ static void read_signals(struct shim *s, bool *got_child)
     }
 }
 
+/* What the last run left on record becomes the end that was asked for. */
+static bool stop_between_runs(struct shim *s)
+{
+    struct tn_shim_end end = {0};
+    s->run.restarts--;
+    if (tn_shim_end_read(s->dir, &end, NULL) == TN_OK)
+        (void)write_end(s, end.exit_code, end.signal, end.error, NULL);
+    return false;
+}
+
 /* True while the shim has something to look after. */
 static bool turn(struct shim *s)
 {
@@ -309,23 +304,22 @@ static bool turn(struct shim *s)
     tn_shim_output_copy(&s->output);
     bool alone = got_child && reap(s, WNOHANG);
     int64_t now = tn_mono_ms();
-    if (s->pid > 0 && s->ended && (alone || !s->stopping || now >= s->kill_at))
+    if (s->pid == 0 && s->stopping)
+        return stop_between_runs(s);
+    if (s->pid == 0)
+        return now < s->restart_at || restart(s);
+    if (s->ended && (alone || !s->stopping || s->killed || now >= s->kill_at))
         return finish_run(s);
-    if (s->pid > 0 && s->ended && !was_ended)
-        pass_on_stop(s);
-    if (s->pid == 0 && s->stopping) {
-        /* Between two runs: what the last one left on record becomes the end that was asked for. */
-        struct tn_shim_end end = {0};
-        s->run.restarts--;
-        if (tn_shim_end_read(s->dir, &end, NULL) == TN_OK)
-            (void)write_end(s, end.exit_code, end.signal, end.error, NULL);
-        return false;
-    }
-    if (s->pid > 0 && now >= s->kill_at) {
-        kill_group(s);
+    /* When the program has gone before what it forked, that gets the stop signal too and the rest of the grace:
+     * `sh -c "cd x && ./server"` would otherwise lose its server without a word. */
+    if (s->ended && !was_ended)
+        signal_children(s->spec.signal);
+    if (now >= s->kill_at) {
+        (void)kill(-s->pid, SIGKILL);
+        s->killed = true;
         s->kill_at = NEVER;
     }
-    return s->pid > 0 || now < s->restart_at || restart(s);
+    return true;
 }
 
 static bool set_up_signals(struct shim *s)
@@ -338,6 +332,7 @@ static bool set_up_signals(struct shim *s)
     sigaddset(&listen, SIGINT);
     /* All of them blocked: a stray SIGHUP or SIGPIPE must not end a shim. Done before the lock names this process. */
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored by a parent, it would eat the exit status */
     s->signals = signalfd(-1, &listen, SFD_CLOEXEC | SFD_NONBLOCK);
     s->set = epoll_create1(EPOLL_CLOEXEC);
     return s->signals >= 0 && s->set >= 0 && watch(s, s->signals);
@@ -348,7 +343,9 @@ static int take_over(struct shim *s, struct tn_error **err)
     int rc = tn_shim_lock_take(s->dir, &s->lock, err);
     if (rc != TN_OK)
         return rc;
-    tn_shim_sweep(s->dir);
+    tn_autofree char *run = tn_path_join(s->dir, "run.json");
+    if (tn_fs_exists(run))
+        tn_shim_sweep(s->dir);
     tn_autofree char *old = tn_path_join(s->dir, "status.json");
     if (unlink(old) < 0 && errno != ENOENT)
         return tn_error_errno(err, TN_EIO, errno, "'%s'", old);

@@ -92,7 +92,8 @@ static struct tn_haproxy_server *entry(struct tn_haproxy_runtime *r, const char 
 static void read_stat(const struct row *h, const struct row *row, const struct tn_haproxy_file *ours,
                       const char *frontend, struct tn_haproxy_runtime *out)
 {
-    static const char *const classes[] = {"hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other"};
+    static const char *const classes[] = {"hrsp_1xx", "hrsp_2xx", "hrsp_3xx",
+                                          "hrsp_4xx", "hrsp_5xx", "hrsp_other"};
     const char *proxy = column(h, row, "pxname"), *name = column(h, row, "svname");
     if (strcmp(name, "FRONTEND") == 0) {
         out->generation_loaded = out->generation_loaded || (frontend != NULL && strcmp(proxy, frontend) == 0);
@@ -192,7 +193,8 @@ int tn_haproxy_answer(const char *text, const struct tn_haproxy_file *ours, cons
     return TN_OK;
 }
 
-const struct tn_haproxy_server *tn_haproxy_server(const struct tn_haproxy_runtime *r, const char *backend, size_t slot)
+const struct tn_haproxy_server *tn_haproxy_server(const struct tn_haproxy_runtime *r, const char *backend,
+                                                  size_t slot)
 {
     char name[24];
     snprintf(name, sizeof(name), "s%zu", slot + 1);

@@ -125,19 +125,22 @@ static int check_servers(const struct tn_upstream *u, struct tn_error **err)
     for (size_t i = 0; i < u->n_servers; i++) {
         const struct tn_server *s = &u->servers[i];
         if (!tn_haproxy_is_name(s->instance)) {
-            return tn_error_set(err, TN_EPLAN, "upstream '%s': the name of an instance is not fit for haproxy", u->name);
+            return tn_error_set(err, TN_EPLAN,
+                                "upstream '%s': the name of an instance is not fit for haproxy", u->name);
         }
         if (!tn_haproxy_address(s->address, canonical)) {
-            return tn_error_set(err, TN_EPLAN, "upstream '%s': the address of '%s' is not a numeric IP address",
-                                u->name, s->instance);
+            return tn_error_set(err, TN_EPLAN,
+                                "upstream '%s': the address of '%s' is not a numeric IP address", u->name,
+                                s->instance);
         }
         if (s->port < 1 || s->port > 65535 || s->weight < 1 || s->weight > 256) {
-            return tn_error_set(err, TN_EPLAN, "upstream '%s': '%s' has port %d and weight %d", u->name, s->instance,
-                                s->port, s->weight);
+            return tn_error_set(err, TN_EPLAN, "upstream '%s': '%s' has port %d and weight %d", u->name,
+                                s->instance, s->port, s->weight);
         }
         for (size_t k = 0; k < i; k++) {
             if (tn_streq(u->servers[k].instance, s->instance)) {
-                return tn_error_set(err, TN_EPLAN, "upstream '%s': '%s' is in it twice", u->name, s->instance);
+                return tn_error_set(err, TN_EPLAN, "upstream '%s': '%s' is in it twice", u->name,
+                                    s->instance);
             }
         }
     }
@@ -150,21 +153,26 @@ static int check_upstream(const struct tn_upstream *u, struct tn_error **err)
         return tn_error_set(err, TN_EPLAN, "the name of an upstream or its service is not fit for haproxy");
     }
     if (tn_haproxy_balance(u->balance) == NULL) {
-        return tn_error_set(err, TN_EPLAN, "upstream '%s': haproxy has no balance of that name: roundrobin or least_conn",
+        return tn_error_set(err, TN_EPLAN,
+                            "upstream '%s': haproxy has no balance of that name: roundrobin or least_conn",
                             u->name);
     }
-    if ((u->host != NULL && !tn_haproxy_is_name(u->host)) || (u->path != NULL && !tn_haproxy_is_path(u->path, false))) {
-        return tn_error_set(err, TN_EPLAN, "upstream '%s': host or path holds characters that haproxy cannot take", u->name);
+    if ((u->host != NULL && !tn_haproxy_is_name(u->host)) ||
+        (u->path != NULL && !tn_haproxy_is_path(u->path, false))) {
+        return tn_error_set(err, TN_EPLAN,
+                            "upstream '%s': host or path holds characters that haproxy cannot take", u->name);
     }
     if (u->probe_path != NULL && !tn_haproxy_is_path(u->probe_path, true)) {
-        return tn_error_set(err, TN_EPLAN, "upstream '%s': the health path holds characters that haproxy cannot take",
+        return tn_error_set(err, TN_EPLAN,
+                            "upstream '%s': the health path holds characters that haproxy cannot take",
                             u->name);
     }
     if (u->probe_expect != NULL && !tn_haproxy_is_expect(u->probe_expect)) {
         return tn_error_set(err, TN_EPLAN, "upstream '%s': expect is not a list of statuses", u->name);
     }
     if (u->slots > TN_HAPROXY_SLOTS_MAX / 2 || u->n_servers > TN_HAPROXY_SLOTS_MAX / 2) {
-        return tn_error_set(err, TN_ELIMIT, "upstream '%s': more than %d servers", u->name, TN_HAPROXY_SLOTS_MAX / 2);
+        return tn_error_set(err, TN_ELIMIT, "upstream '%s': more than %d servers", u->name,
+                            TN_HAPROXY_SLOTS_MAX / 2);
     }
     return check_servers(u, err);
 }
@@ -193,12 +201,14 @@ int tn_haproxy_check_routes(const struct tn_traffic *want, bool managed, struct 
     for (size_t i = 0; i < want->n; i++) {
         const struct tn_upstream *u = &want->v[i];
         if (!managed && (u->host != NULL || u->path != NULL)) {
-            return tn_error_set(err, TN_EPLAN, "upstream '%s': host and path need a managed haproxy", u->name);
+            return tn_error_set(err, TN_EPLAN, "upstream '%s': host and path need a managed haproxy",
+                                u->name);
         }
         for (size_t k = 0; managed && k < i; k++) {
             const struct tn_upstream *other = &want->v[k];
             if (tn_streq(other->host, u->host) && tn_streq(other->path, u->path)) {
-                return tn_error_set(err, TN_EPLAN, "upstreams '%s' and '%s' have the same route", other->name, u->name);
+                return tn_error_set(err, TN_EPLAN, "upstreams '%s' and '%s' have the same route", other->name,
+                                    u->name);
             }
         }
     }

@@ -9,8 +9,8 @@ static void put(struct tn_buf *out, const char *backend, size_t slot, const char
 
 /* A server that moves to another address passes through maintenance: that closes its idle connections, and its first
  * check afterwards is one of the new address (the state of an old check would count for the new server). */
-static bool admit(const struct tn_haproxy_backend *b, size_t i, int divisor, const struct tn_haproxy_server *s,
-                  struct tn_buf *out)
+static bool admit(const struct tn_haproxy_backend *b, size_t i, int divisor,
+                  const struct tn_haproxy_server *s, struct tn_buf *out)
 {
     const struct tn_haproxy_slot *slot = &b->slots[i];
     int weight = slot->weight / divisor;
@@ -37,7 +37,8 @@ static bool admit(const struct tn_haproxy_backend *b, size_t i, int divisor, con
     return true;
 }
 
-static bool take_out(const struct tn_haproxy_backend *b, size_t i, const struct tn_haproxy_server *s, struct tn_buf *out)
+static bool take_out(const struct tn_haproxy_backend *b, size_t i, const struct tn_haproxy_server *s,
+                     struct tn_buf *out)
 {
     if (tn_haproxy_in_maint(s)) {
         return false;

@@ -57,8 +57,8 @@ int tn_haproxy_slot_of(const struct tn_haproxy_backend *b, const char *instance)
 char *tn_haproxy_frontend(const struct tn_haproxy_identity *id, const char *generation)
 {
     bool named = id->environment != NULL && id->environment[0] != '\0';
-    return tn_format("turnout-%s%s%s-%s-%s", id->app, named ? "-" : "", named ? id->environment : "", id->balancer,
-                     generation);
+    return tn_format("turnout-%s%s%s-%s-%s", id->app, named ? "-" : "", named ? id->environment : "",
+                     id->balancer, generation);
 }
 
 static void put_global(struct tn_buf *b)
@@ -107,7 +107,8 @@ static void put_route(struct tn_buf *b, const struct tn_upstream *u, size_t inde
     tn_buf_putc(b, '\n');
 }
 
-static void put_traffic_frontend(struct tn_buf *b, const struct tn_haproxy_identity *id, const struct tn_haproxy_file *f)
+static void put_traffic_frontend(struct tn_buf *b, const struct tn_haproxy_identity *id,
+                                 const struct tn_haproxy_file *f)
 {
     tn_buf_printf(b, "frontend turnout\n    bind %s\n", id->listen);
     bool done[TN_HAPROXY_BACKENDS_MAX] = {false};
@@ -124,7 +125,8 @@ static void put_traffic_frontend(struct tn_buf *b, const struct tn_haproxy_ident
     }
 }
 
-static void put_probe_frontend(struct tn_buf *b, const struct tn_haproxy_identity *id, const struct tn_haproxy_file *f)
+static void put_probe_frontend(struct tn_buf *b, const struct tn_haproxy_identity *id,
+                               const struct tn_haproxy_file *f)
 {
     tn_autofree char *name = tn_haproxy_frontend(id, f->generation);
     tn_buf_printf(b, "frontend %s\n    mode http\n    no log\n    timeout client 10s\n    bind %s\n", name,
@@ -134,8 +136,8 @@ static void put_probe_frontend(struct tn_buf *b, const struct tn_haproxy_identit
                    "    http-request del-header x-turnout-upstream\n"
                    "    http-request del-header x-turnout-server\n");
     for (size_t i = 0; i < f->n; i++) {
-        tn_buf_printf(b, "    use_backend %s if { var(txn.turnout_upstream) -m str %s }\n", f->v[i].upstream.name,
-                      f->v[i].upstream.name);
+        tn_buf_printf(b, "    use_backend %s if { var(txn.turnout_upstream) -m str %s }\n",
+                      f->v[i].upstream.name, f->v[i].upstream.name);
     }
 }
 
@@ -143,7 +145,7 @@ static void put_meta(struct tn_buf *b, const struct tn_upstream *u)
 {
     const struct {
         const char *key, *value;
-    } texts[] = {{"service", u->service}, {"host", u->host},         {"path", u->path},
+    } texts[] = {{"service", u->service}, {"host", u->host},        {"path", u->path},
                  {"balance", u->balance}, {"probe", u->probe_path}, {"expect", u->probe_expect}};
     tn_buf_printf(b, "    # turnout upstream slots=%d", u->slots);
     for (size_t i = 0; i < TN_COUNT(texts); i++) {
@@ -164,8 +166,9 @@ static void put_slot(struct tn_buf *b, const struct tn_haproxy_slot *s, size_t i
     }
     tn_buf_printf(b, "%s%s%s:%d", v6 ? "[" : "", s->address, v6 ? "]" : "", s->port);
     bool serves = s->use == TN_HAPROXY_SERVES;
-    tn_buf_printf(b, " weight %d%s%s # %s=%s weight=%d\n", serves ? s->weight / divisor : 1, s->backup ? " backup" : "",
-                  serves ? "" : " disabled", serves ? "instance" : "leaving", s->instance, s->weight);
+    tn_buf_printf(b, " weight %d%s%s # %s=%s weight=%d\n", serves ? s->weight / divisor : 1,
+                  s->backup ? " backup" : "", serves ? "" : " disabled", serves ? "instance" : "leaving",
+                  s->instance, s->weight);
 }
 
 /* `structure` leaves out what the runtime API can change, and comments. */
@@ -176,11 +179,13 @@ static void put_backend(struct tn_buf *b, const struct tn_haproxy_backend *be, b
     if (!structure) {
         put_meta(b, u);
     }
-    tn_buf_printf(b, "    mode http\n    balance %s\n    option redispatch\n    retries 3\n", tn_haproxy_balance(u->balance));
+    tn_buf_printf(b, "    mode http\n    balance %s\n    option redispatch\n    retries 3\n",
+                  tn_haproxy_balance(u->balance));
     if (u->probe_path != NULL) {
         tn_buf_printf(b, "    option httpchk\n    http-check send meth GET uri %s ver HTTP/1.1 hdr Host %s\n",
                       u->probe_path, u->host != NULL ? u->host : "localhost");
-        tn_buf_printf(b, "    http-check expect status %s\n", u->probe_expect != NULL ? u->probe_expect : "200-299");
+        tn_buf_printf(b, "    http-check expect status %s\n",
+                      u->probe_expect != NULL ? u->probe_expect : "200-299");
     }
     /* A server in maintenance counts as down: downinter is how soon after its admission the first check comes. */
     tn_buf_puts(b, "    default-server check inter 500ms fastinter 100ms downinter 100ms fall 2 rise 1\n");
@@ -222,8 +227,8 @@ char *tn_haproxy_render(const struct tn_haproxy_identity *id, struct tn_haproxy_
     memcpy(f->generation, hash, TN_HAPROXY_GENERATION);
     put_all(&body, id, f, false);
     tn_sha256_hex(body.data != NULL ? body.data : "", body.len, hash);
-    tn_buf_printf(&whole, "# turnout app=%s env=%s balancer=%s sha256=%s: written by turnout, do not edit\n", id->app,
-                  id->environment != NULL ? id->environment : "", id->balancer, hash);
+    tn_buf_printf(&whole, "# turnout app=%s env=%s balancer=%s sha256=%s: written by turnout, do not edit\n",
+                  id->app, id->environment != NULL ? id->environment : "", id->balancer, hash);
     tn_buf_add(&whole, body.data != NULL ? body.data : "", body.len);
     return tn_buf_take(&whole);
 }

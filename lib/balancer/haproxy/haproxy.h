@@ -68,7 +68,8 @@ struct tn_haproxy_backend {
 struct tn_haproxy_file {
     struct tn_haproxy_backend *v;
     size_t n, cap;
-    char generation[TN_HAPROXY_GENERATION + 1]; /* of the structure: all but the slots' contents; "" when unknown */
+    char generation[TN_HAPROXY_GENERATION +
+                    1]; /* of the structure: all but the slots' contents; "" when unknown */
 };
 void tn_haproxy_file_clear(struct tn_haproxy_file *f);
 static inline void tn_cleanup_haproxy_file(struct tn_haproxy_file *f)
@@ -124,17 +125,18 @@ static inline void tn_cleanup_haproxy_runtime(struct tn_haproxy_runtime *r)
 {
     tn_haproxy_runtime_clear(r);
 }
-#define tn_autohaproxyruntime                                                                                \
-    __attribute__((cleanup(tn_cleanup_haproxy_runtime))) struct tn_haproxy_runtime
+#define tn_autohaproxyruntime __attribute__((cleanup(tn_cleanup_haproxy_runtime))) struct tn_haproxy_runtime
 /* Reads the answers to TN_HAPROXY_ASK, keeping servers of the backends in `ours`. `frontend` may be NULL.
  * Columns are found by their names in the header lines. TN_EPROTO when a header or the pid is missing. */
 #define TN_HAPROXY_ASK "show info; show stat -1 5 -1; show servers state"
 int tn_haproxy_answer(const char *text, const struct tn_haproxy_file *ours, const char *frontend,
                       struct tn_haproxy_runtime *out, struct tn_error **err);
-const struct tn_haproxy_server *tn_haproxy_server(const struct tn_haproxy_runtime *r, const char *backend, size_t slot);
+const struct tn_haproxy_server *tn_haproxy_server(const struct tn_haproxy_runtime *r, const char *backend,
+                                                  size_t slot);
 bool tn_haproxy_in_rotation(const struct tn_haproxy_server *s);
 bool tn_haproxy_in_maint(const struct tn_haproxy_server *s);
-bool tn_haproxy_at(const struct tn_haproxy_server *s, const struct tn_haproxy_slot *slot); /* same address and port */
+bool tn_haproxy_at(const struct tn_haproxy_server *s,
+                   const struct tn_haproxy_slot *slot); /* same address and port */
 /* Up, and a check has really passed: "UP" alone is what a server is before its first check. */
 bool tn_haproxy_checked(const struct tn_haproxy_server *s);
 
@@ -169,7 +171,7 @@ struct tn_haproxy {
     char *file, *socket, *probe, *probe_bind, *listen;
     char *managed_dir, *run_dir; /* NULL = the user's HAProxy */
     char *program;               /* managed: found on first use */
-    int dir_fd;                  /* managed, when the folder's name is too long for a socket address; else -1 */
+    int dir_fd; /* managed, when the folder's name is too long for a socket address; else -1 */
     struct tn_haproxy_identity id;
     int64_t timeout;
 };
@@ -188,11 +190,14 @@ int tn_haproxy_load(struct tn_haproxy *h, char **text, size_t *len, enum tn_hapr
                     struct tn_haproxy_file *out, struct tn_error **err);
 
 /* ---- managed.c */
+/* Finds the names of the sockets once the folder is there (`create`: makes it). Nothing to do for the user's. */
+int tn_haproxy_prepare(struct tn_haproxy *h, bool create, struct tn_error **err);
 bool tn_haproxy_runs(const struct tn_haproxy *h);
 int tn_haproxy_program(struct tn_haproxy *h, struct tn_error **err);
 int tn_haproxy_start(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error **err);
 int tn_haproxy_keep(struct tn_haproxy *h, struct tn_error **err); /* from now on the shim restarts it */
 int tn_haproxy_stop(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error **err);
+int tn_haproxy_wipe(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error **err); /* stopped, and nothing is left */
 /* The last complaint in its output, for messages. Caller frees; NULL when there is none. */
 char *tn_haproxy_complaint(const struct tn_haproxy *h);
 

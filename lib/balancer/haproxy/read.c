@@ -71,7 +71,7 @@ static bool read_meta(struct tn_upstream *u, char *line)
     struct {
         const char *key;
         char **field;
-    } texts[] = {{"service", &u->service}, {"host", &u->host},         {"path", &u->path},
+    } texts[] = {{"service", &u->service}, {"host", &u->host},        {"path", &u->path},
                  {"balance", &u->balance}, {"probe", &u->probe_path}, {"expect", &u->probe_expect}};
     for (char *word; (word = next_word(&line)) != NULL;) {
         const char *value = value_of(word, "slots");

@@ -9,7 +9,8 @@ static bool is_server(const struct tn_haproxy_slot *slot, const struct tn_server
 {
     char address[64];
     return slot->use != TN_HAPROXY_FREE && tn_streq(slot->instance, s->instance) && slot->port == s->port &&
-           slot->backup == s->backup && tn_haproxy_address(s->address, address) && tn_streq(slot->address, address);
+           slot->backup == s->backup && tn_haproxy_address(s->address, address) &&
+           tn_streq(slot->address, address);
 }
 
 static void occupy(struct tn_haproxy_slot *slot, const struct tn_server *s)
@@ -86,11 +87,13 @@ static void keep(struct tn_haproxy_backend *b, const struct tn_upstream *u, bool
     }
 }
 
-static void fit(struct tn_haproxy_backend *b, size_t slots, const struct tn_haproxy_runtime *runtime, bool trim)
+static void fit(struct tn_haproxy_backend *b, size_t slots, const struct tn_haproxy_runtime *runtime,
+                bool trim)
 {
     while (trim && b->n_slots > slots) {
         struct tn_haproxy_slot *last = &b->slots[b->n_slots - 1];
-        if (last->use == TN_HAPROXY_SERVES || (last->use == TN_HAPROXY_LEAVING && busy(b, b->n_slots - 1, runtime))) {
+        if (last->use == TN_HAPROXY_SERVES ||
+            (last->use == TN_HAPROXY_LEAVING && busy(b, b->n_slots - 1, runtime))) {
             break;
         }
         free(last->instance);

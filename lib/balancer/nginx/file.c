@@ -1,8 +1,10 @@
 /* The owned file where nginx lives, and the choice of the generation's address. */
 #include "lib/balancer/nginx/nginx.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "lib/base/mem.h"
@@ -28,6 +30,9 @@ int tn_nginx_file_read(struct tn_nginx *n, struct tn_nginx_file *out, struct tn_
         tn_error_move(err, &why);
         return tn_error_prefix(err, "balancer '%s'", n->base.config->name);
     }
+    struct stat st;
+    if (h->local && stat(n->base.config->file, &st) == 0)
+        out->mtime = st.st_mtim;
     out->text = text;
     tn_nginx_owned_read(text, out->len, n->base.app, n->base.environment, &out->owned);
     return TN_OK;
@@ -72,9 +77,25 @@ int tn_nginx_file_write(struct tn_nginx *n, struct tn_cancel *c, const char *tex
     return TN_OK;
 }
 
+int tn_nginx_file_put_back(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old, bool reload,
+                           struct tn_error **err)
+{
+    int64_t before = n->written_ms;
+    int rc = tn_nginx_file_write(n, c, old->text, old->len, err);
+    if (rc < 0 || reload)
+        return rc;
+    n->written_ms = before;
+    if (n->base.host->local && old->text) {
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, old->mtime};
+        /* A wrong time only makes a later drain wait for its cap. */
+        (void)!utimensat(AT_FDCWD, n->base.config->file, times, 0);
+    }
+    return TN_OK;
+}
+
 int tn_nginx_file_check_mount(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err)
 {
-    if (n->base.host->local)
+    if (n->base.host->local || n->mount_checked)
         return TN_OK;
     static const char *const argv[] = {"cat", "/proc/self/mountinfo", NULL};
     struct tn_run_result r = {0};
@@ -87,6 +108,7 @@ int tn_nginx_file_check_mount(struct tn_nginx *n, struct tn_cancel *c, struct tn
                           "place would not be seen there", n->base.config->name, file, n->base.host->name);
         tn_error_hint(err, "mount its folder instead: `-v /your/folder:%.*s`", dir, file);
     }
+    n->mount_checked = rc == TN_OK;
     tn_run_result_clear(&r);
     return rc;
 }

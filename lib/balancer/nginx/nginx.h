@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "lib/balancer/balancer.h"
 #include "lib/balancer/nginx/owned.h"
@@ -36,6 +37,7 @@ struct tn_nginx {
     enum tn_nginx_asker asker;
     struct tn_nginx_left *left;
     size_t n_left, cap_left;
+    bool mount_checked;
     int64_t written_ms; /* since nginx's host booted, when we wrote the file; -1 = somebody else or we earlier */
 };
 static inline struct tn_nginx *tn_nginx_of(struct tn_balancer_driver *b)
@@ -47,10 +49,15 @@ static inline struct tn_nginx *tn_nginx_of(struct tn_balancer_driver *b)
 struct tn_nginx_file {
     char *text; /* NULL = absent */
     size_t len;
+    struct timespec mtime; /* on this host */
     struct tn_nginx_owned owned; /* empty when absent */
 };
 int tn_nginx_file_read(struct tn_nginx *n, struct tn_nginx_file *out, struct tn_error **err);
 void tn_nginx_file_clear(struct tn_nginx_file *f);
+/* Puts back what was read, byte for byte and with its time (absent: removes). `reload` says whether a reload follows;
+ * without one the workers that run are still of the write before. */
+int tn_nginx_file_put_back(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old, bool reload,
+                           struct tn_error **err);
 /* Writes (text NULL: removes) and remembers when. */
 int tn_nginx_file_write(struct tn_nginx *n, struct tn_cancel *c, const char *text, size_t len,
                         struct tn_error **err);
@@ -70,6 +77,8 @@ int tn_nginx_reload(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **e
 char *tn_nginx_words(const struct tn_run_result *r);
 
 /* ---- probe.c: requests to the loopback server ---------------------------------------------------------- */
+/* Decides how to ask; TN_EUNSUPPORTED when nothing there can. The other calls do this themselves. */
+int tn_nginx_find_asker(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err);
 /* `count` fresh connections ask for the generation. *same = how many of them gave `hash`; *other (caller frees, may be
  * NULL) = the last answer that was none. Stops at the first other one. TN_EUNREACHABLE: nobody listens. */
 int tn_nginx_ask_generation(struct tn_nginx *n, struct tn_cancel *c, const char *generation, const char *hash,

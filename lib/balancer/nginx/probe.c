@@ -23,7 +23,7 @@
 
 enum part { PART_HEAD, PART_BODY };
 
-static int choose(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err)
+int tn_nginx_find_asker(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err)
 {
     static const char *const curl[] = {"curl", "--version", NULL}, *const wget[] = {"wget", "--help", NULL};
     struct tn_host *h = n->base.host;
@@ -130,7 +130,7 @@ static int ask_exec(struct tn_nginx *n, struct tn_cancel *c, const char *generat
 static int ask(struct tn_nginx *n, struct tn_cancel *c, const char *generation, const char *path,
                enum part part, int count, struct tn_buf *out, struct tn_error **err)
 {
-    int rc = choose(n, c, err);
+    int rc = tn_nginx_find_asker(n, c, err);
     if (rc < 0)
         return rc;
     if (n->asker == TN_ASK_SOCKET)
