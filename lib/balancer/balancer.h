@@ -90,6 +90,9 @@ struct tn_balancer_ops {
                  const char *const *confirm_new, size_t n_confirm, bool force, char **note, struct tn_error **err);
     /* MUST. What the file on disk says (ours): the traffic as last written. Empty when absent. */
     int (*current)(struct tn_balancer_driver *b, struct tn_cancel *c, struct tn_traffic *out, struct tn_error **err);
+    /* MUST. 1 when the owned file would read otherwise for `want`, 0 when it is just so; writes nothing (for diff). */
+    int (*differs)(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
+                   struct tn_error **err);
     /* MUST. destroy: takes our file out of service (managed: stops the balancer and removes it all).
      * TN_EBUSY: the user's own configuration still needs our upstreams; they stay, empty, and get no traffic: safe to
      * go on with stopping instances; message and hint say what is left. */

@@ -269,19 +269,24 @@ static void bind_shorthand(struct tn_binder *b, const struct tn_schema *s, const
     bind_key(b, k, n, path, out);
 }
 
+/* A value that stands for the shorthand key: a scalar, or a list where that key takes one. */
+static bool is_bare(const struct tn_key *k, const struct tn_node *n)
+{
+    if (n->kind == TN_NODE_LIST)
+        return k->type == TN_KEY_COMMAND || k->type == TN_KEY_RAW;
+    return n->kind == TN_NODE_SCALAR && !tn_node_is_null(n);
+}
+
 void tn_bind_object(struct tn_binder *b, const struct tn_schema *s, const struct tn_node *n,
                     const struct tn_key_path *path, void *out)
 {
-    if (path)
-        tn_bind_defaults(b, s, out);
+    tn_bind_defaults(b, s, out);
     if (s->mark_at != TN_NOWHERE)
         *(struct tn_mark *)member(out, s->mark_at) = n->mark;
     const struct tn_key *short_key = s->shorthand ? tn_schema_find(s, s->shorthand) : NULL;
-    bool bare = n->kind == TN_NODE_SCALAR || (short_key && short_key->type == TN_KEY_COMMAND && n->kind == TN_NODE_LIST) ||
-                (short_key && short_key->type == TN_KEY_RAW && n->kind == TN_NODE_LIST);
     if (is_open(b, n))
         return;
-    if (short_key && bare && !tn_node_is_null(n)) {
+    if (short_key && is_bare(short_key, n)) {
         bind_shorthand(b, s, n, path, out);
         return;
     }

@@ -12,11 +12,11 @@ static const struct tn_key health_keys[] = {
     {.name = "http", .type = TN_KEY_STRING, .flags = TN_KIND | TN_REVISION, TN_AT(tn_health, http),
      .kind = TN_HEALTH_HTTP, .check = TN_CHECK_PATH, .since = "0.1", .doc = "Path that must answer"},
     {.name = "tcp", .type = TN_KEY_BOOL, .flags = TN_KIND | TN_REVISION, TN_AT(tn_health, tcp),
-     .kind = TN_HEALTH_TCP, .def = "false", .since = "0.1", .doc = "The port must accept a connection"},
+     .kind = TN_HEALTH_TCP, .since = "0.1", .doc = "The port must accept a connection"},
     {.name = "cmd", .type = TN_KEY_COMMAND, .flags = TN_KIND | TN_REVISION, TN_AT(tn_health, cmd),
      .kind = TN_HEALTH_CMD, .since = "0.1", .doc = "A command in the instance that must exit with 0"},
     {.name = "native", .type = TN_KEY_BOOL, .flags = TN_KIND | TN_REVISION, TN_AT(tn_health, native),
-     .kind = TN_HEALTH_NATIVE, .def = "false", .since = "0.1",
+     .kind = TN_HEALTH_NATIVE, .since = "0.1",
      .doc = "The image's own health check decides (docker clusters)"},
     {.name = "port", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_health, port), .shown = "the first port",
      .since = "0.1", .doc = "Name of the port that is probed"},
@@ -67,9 +67,9 @@ static const struct tn_schema network_schema = {
     .example = "backend: { aliases: [web] }"};
 
 static const struct tn_key ulimit_keys[] = {
-    {.name = "soft", .type = TN_KEY_SIZE, .flags = TN_REVISION | TN_REQUIRED, TN_AT(tn_ulimit, soft), .since = "0.1",
+    {.name = "soft", .type = TN_KEY_SIZE, .flags = TN_REVISION | TN_REQUIRED, TN_AT(tn_ulimit, soft), .min = -1, .since = "0.1",
      .doc = "What a process may have"},
-    {.name = "hard", .type = TN_KEY_SIZE, .flags = TN_REVISION, TN_AT(tn_ulimit, hard), .def = "-1",
+    {.name = "hard", .type = TN_KEY_SIZE, .flags = TN_REVISION, TN_AT(tn_ulimit, hard), .min = -1, .def = "-1",
      .shown = "the soft limit", .since = "0.1", .doc = "What a process may raise it to"},
 };
 static const struct tn_schema ulimit_schema = {

@@ -111,13 +111,11 @@ static bool store_int(struct tn_binder *b, const struct tn_key *k, const struct 
         return want(b, n, path, "a whole number");
     if (!tn_parse_int(n->text, &v))
         return wrong(b, n, path, NULL, "is not a whole number");
-    if (k->max > k->min || k->min == k->max) {
-        int64_t max = k->min == 0 && k->max == 0 ? INT32_MAX : k->max;
-        if (v < k->min || v > max)
-            return wrong(b, n, path, NULL,
-                         tn_arena_format(b->l->arena, k->min == max ? "must be %lld" : "is not within %lld and %lld",
-                                         (long long)k->min, (long long)max));
-    }
+    int64_t max = k->min == 0 && k->max == 0 ? INT32_MAX : k->max;
+    if (v < k->min || v > max)
+        return wrong(b, n, path, NULL,
+                     tn_arena_format(b->l->arena, k->min == max ? "must be %lld" : "is not within %lld and %lld",
+                                     (long long)k->min, (long long)max));
     *out = (int)v;
     return true;
 }
@@ -220,7 +218,7 @@ static bool store_bool(struct tn_binder *b, const struct tn_key *k, const struct
     bool yes = strcmp(n->text, "true") == 0;
     if (!yes && strcmp(n->text, "false") != 0)
         return wrong(b, n, path, NULL, "is neither true nor false");
-    if (!yes && k->flags & TN_KIND && !k->def)
+    if (!yes && k->flags & TN_KIND)
         return wrong(b, n, path, NULL, "can only be true");
     *out = yes;
     return true;

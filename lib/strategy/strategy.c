@@ -325,7 +325,8 @@ static void note_progress(const struct tn_strategy_input *in, const struct censu
 static bool is_done(const struct tn_strategy_input *in, const struct census *c)
 {
     return c->other == 0 && c->exist == in->spec->replicas && c->target_available == in->spec->replicas &&
-           c->target_unsettled == 0 && c->busy == 0 && !in->balancer_unknown;
+           c->target_unsettled == 0 && c->busy == 0 && !in->balancer_unknown &&
+           (in->spec->direction == TN_BACK || in->gates == TN_GATES_PASS);
 }
 
 static void fail(struct tn_decision *out, enum tn_failure why, int culprit)
@@ -372,6 +373,8 @@ static void name_the_wait(const struct tn_strategy_input *in, const struct censu
     for (int k = 0; k < in->n; k++)
         if (in->v[k].target && in->v[k].state == TN_I_STARTING)
             wait_for(out, TN_WAIT_READY, in->v[k].started + in->spec->healthy_deadline);
+    if (out->wait == TN_WAIT_NOTHING)
+        gates_hold(in, out);
     if (out->wait == TN_WAIT_NOTHING && (c->unknown > 0 || in->balancer_unknown))
         wait_for(out, TN_WAIT_UNKNOWN, memo->last_progress + progress_deadline(in->spec));
 }

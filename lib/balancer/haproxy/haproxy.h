@@ -197,7 +197,8 @@ int tn_haproxy_program(struct tn_haproxy *h, struct tn_error **err);
 int tn_haproxy_start(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error **err);
 int tn_haproxy_keep(struct tn_haproxy *h, struct tn_error **err); /* from now on the shim restarts it */
 int tn_haproxy_stop(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error **err);
-int tn_haproxy_wipe(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error **err); /* stopped, and nothing is left */
+int tn_haproxy_wipe(struct tn_haproxy *h, struct tn_cancel *c,
+                    struct tn_error **err); /* stopped, and nothing is left */
 /* The last complaint in its output, for messages. Caller frees; NULL when there is none. */
 char *tn_haproxy_complaint(const struct tn_haproxy *h);
 

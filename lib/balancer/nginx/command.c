@@ -20,16 +20,24 @@ int tn_nginx_run(struct tn_nginx *n, struct tn_cancel *c, const char *const *arg
     return rc;
 }
 
+/* One line of an error message: what was said, without notices ("signal process started"). */
 char *tn_nginx_words(const struct tn_run_result *r)
 {
     const struct tn_buf *from = r->err_text.len > 0 ? &r->err_text : &r->out;
-    size_t n = from->len, skip = n > WORDS_MAX ? n - WORDS_MAX : 0;
-    while (n > skip && (from->data[n - 1] == '\n' || from->data[n - 1] == '\r'))
-        n--;
-    if (n == skip)
-        return r->signal ? tn_format("ended by signal %d", r->signal) : tn_format("exit code %d", r->exit_code);
+    size_t skip = from->len > WORDS_MAX ? from->len - WORDS_MAX : 0;
     tn_autobuf b = TN_BUF_INIT(WORDS_MAX * 8);
-    tn_filter(&b, from->data + skip, n - skip, true);
+    for (const char *at = from->data ? from->data + skip : ""; *at; at += *at == '\n') {
+        size_t n = strcspn(at, "\n");
+        if (n > 0 && !memmem(at, n, "[notice]", strlen("[notice]"))) {
+            tn_buf_puts(&b, b.len > 0 ? "; " : "");
+            tn_filter(&b, at, n, false);
+        }
+        at += n;
+    }
+    if (b.len == 0 && r->signal)
+        tn_buf_printf(&b, "ended by signal %d", r->signal);
+    else if (b.len == 0)
+        tn_buf_printf(&b, "exit code %d", r->exit_code);
     return tn_buf_take(&b);
 }
 

@@ -53,12 +53,11 @@ bool tn_nginx_left_drained(const struct tn_nginx_left *l)
     return l->quiet >= QUIET_LOOKS;
 }
 
-void tn_nginx_count_line(struct tn_nginx *n, const char *line)
+void tn_nginx_count(struct tn_nginx *n, const struct tn_tcp_row *row)
 {
-    struct tn_tcp_row row;
-    if (!tn_tcp_row_parse(line, &row) || (row.state != TN_TCP_ESTABLISHED && row.state != TN_TCP_SYN_SENT))
+    if (row->state != TN_TCP_ESTABLISHED && row->state != TN_TCP_SYN_SENT)
         return;
-    size_t i = find(n, &row.remote);
+    size_t i = find(n, &row->remote);
     if (i < n->n_left)
         n->left[i].running++;
 }

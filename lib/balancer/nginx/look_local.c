@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/balancer/nginx/diag.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
@@ -68,17 +69,30 @@ static bool scan(struct scene *s)
     return true;
 }
 
-/* Calls fn for each line; false when there is no such file. */
-static bool each_line(const char *path, void (*fn)(void *arg, const char *line), void *arg)
+static bool read_table(const char *path, tn_tcp_row_fn fn, void *arg)
 {
     FILE *f = fopen(path, "re");
     if (!f)
         return false;
     char line[LINE_MAX_];
+    struct tn_tcp_row row;
     while (fgets(line, sizeof(line), f))
-        fn(arg, line);
+        if (tn_tcp_row_parse(line, &row))
+            fn(arg, &row);
+    bool whole = !ferror(f);
     fclose(f);
-    return true;
+    return whole;
+}
+
+/* Sockets of the network namespace of `pid`, all states. Without IPv6 there is no tcp6. */
+static bool read_tables(int64_t pid, tn_tcp_row_fn fn, void *arg)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%lld/net/tcp", (long long)pid);
+    if (!read_table(path, fn, arg))
+        return false;
+    snprintf(path, sizeof(path), "/proc/%lld/net/tcp6", (long long)pid);
+    return read_table(path, fn, arg) || access(path, F_OK) < 0;
 }
 
 struct listener {
@@ -86,22 +100,18 @@ struct listener {
     uint64_t inode;
 };
 
-static void match_listener(void *arg, const char *line)
+static void match_listener(void *arg, const struct tn_tcp_row *row)
 {
     struct listener *l = arg;
-    struct tn_tcp_row row;
-    if (tn_tcp_row_parse(line, &row) && row.state == TN_TCP_LISTEN && tn_endpoint_equal(&row.local, &l->at))
-        l->inode = row.inode;
+    if (row->state == TN_TCP_LISTEN && tn_endpoint_equal(&row->local, &l->at))
+        l->inode = row->inode;
 }
 
 static uint64_t listener_inode(const char *generation)
 {
     struct listener l = {0};
-    if (!tn_endpoint_parse(generation, &l.at))
-        return 0;
-    each_line("/proc/net/tcp", match_listener, &l);
-    if (l.inode == 0)
-        each_line("/proc/net/tcp6", match_listener, &l);
+    if (tn_endpoint_parse(generation, &l.at) && !tn_tcp_dump(1U << TN_TCP_LISTEN, match_listener, &l))
+        read_tables(getpid(), match_listener, &l);
     return l.inode;
 }
 
@@ -161,9 +171,27 @@ static int64_t written(const struct tn_nginx *n)
     return (int64_t)boot.tv_sec * 1000 + boot.tv_nsec / 1000000 - age - MTIME_SLACK_MS;
 }
 
-static void count(void *arg, const char *line)
+static void count(void *arg, const struct tn_tcp_row *row)
 {
-    tn_nginx_count_line(arg, line);
+    tn_nginx_count(arg, row);
+}
+
+static bool same_network(int64_t pid)
+{
+    char path[64];
+    struct stat here, there;
+    snprintf(path, sizeof(path), "/proc/%lld/ns/net", (long long)pid);
+    return stat("/proc/self/ns/net", &here) == 0 && stat(path, &there) == 0 && here.st_ino == there.st_ino &&
+           here.st_dev == there.st_dev;
+}
+
+static bool count_all(struct tn_nginx *n, int64_t master)
+{
+    if (same_network(master) && tn_tcp_dump(1U << TN_TCP_ESTABLISHED | 1U << TN_TCP_SYN_SENT, count, n))
+        return true;
+    for (size_t i = 0; i < n->n_left; i++)
+        n->left[i].running = 0;
+    return read_tables(master, count, n);
 }
 
 void tn_nginx_sight_local(struct tn_nginx *n, const char *generation, struct tn_nginx_sight *out)
@@ -181,12 +209,6 @@ void tn_nginx_sight_local(struct tn_nginx *n, const char *generation, struct tn_
             out->old = true;
     }
     out->master = master != 0;
-    char path[64];
-    /* Of the master's network namespace, should it be another one than ours. */
-    snprintf(path, sizeof(path), "/proc/%lld/net/tcp", (long long)master);
-    out->counted = n->n_left > 0 && master != 0 && each_line(path, count, n);
-    snprintf(path, sizeof(path), "/proc/%lld/net/tcp6", (long long)master);
-    if (out->counted)
-        each_line(path, count, n);
+    out->counted = n->n_left > 0 && master != 0 && count_all(n, master);
     free(s.v);
 }

@@ -64,12 +64,13 @@ static void read_process(struct report *r, const char *line)
 static void read_line(struct tn_nginx *n, struct report *r, const char *line)
 {
     int64_t seconds;
+    struct tn_tcp_row row;
     if (strcmp(line, "E") == 0)
         r->whole = true;
     else if (tn_starts_with(line, "P "))
         read_process(r, line + 2);
-    else if (tn_starts_with(line, "C "))
-        tn_nginx_count_line(n, line + 2);
+    else if (tn_starts_with(line, "C ") && tn_tcp_row_parse(line + 2, &row))
+        tn_nginx_count(n, &row);
     else if (tn_starts_with(line, "M "))
         r->mtime_ms = time_of_file(line + 2);
     else if (tn_starts_with(line, "B ") && tn_parse_int(line + 2, &seconds) && seconds < INT64_MAX / 1000)

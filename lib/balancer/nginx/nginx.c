@@ -55,7 +55,7 @@ static void add_left(struct tn_nginx *n, const struct tn_traffic *t, bool loaded
         tn_endpoint_format(&l->at, text);
         *strrchr(text, ':') = '\0';
         size_t brackets = text[0] == '[';
-        enum tn_tri quiet = l->running < 0 ? TN_CANNOT_TELL : tn_nginx_left_drained(l) ? TN_YES : TN_NO;
+        enum tn_tri quiet = tn_nginx_left_drained(l) ? TN_YES : l->running < 0 ? TN_CANNOT_TELL : TN_NO;
         add_row(out, (struct tn_server_status){.instance = tn_strdup(l->instance),
                                                .address = tn_strndup(text + brackets, strlen(text) - 2 * brackets),
                                                .port = l->at.port,

@@ -73,7 +73,7 @@ int tn_nginx_run(struct tn_nginx *n, struct tn_cancel *c, const char *const *arg
                  struct tn_error **err);
 int tn_nginx_test(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err);
 int tn_nginx_reload(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err);
-/* The words of a program for an error: the last lines, filtered and bounded. Caller frees. */
+/* The words of a program for an error: the last lines as one, filtered and bounded. Caller frees. */
 char *tn_nginx_words(const struct tn_run_result *r);
 
 /* ---- probe.c: requests to the loopback server ---------------------------------------------------------- */
@@ -113,8 +113,8 @@ struct tn_nginx_sight {
 };
 void tn_nginx_sight_local(struct tn_nginx *n, const char *generation, struct tn_nginx_sight *out);
 void tn_nginx_sight_remote(struct tn_nginx *n, struct tn_cancel *c, struct tn_nginx_sight *out);
-/* Adds one line of /proc/net/tcp to the counts. */
-void tn_nginx_count_line(struct tn_nginx *n, const char *line);
+/* Adds one connection to the counts, when it is one and its peer has left the file. */
+void tn_nginx_count(struct tn_nginx *n, const struct tn_tcp_row *row);
 
 /* ---- apply.c, doctor.c ---------------------------------------------------------------------------------- */
 int tn_nginx_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,

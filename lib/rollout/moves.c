@@ -1,0 +1,498 @@
+/* Carrying out moves. The placement's own thread decides names, ports and numbers; the job does the blocking part on
+ * the cluster's pool; what came of it is taken in on the placement's thread again. Admits and drains of one decision
+ * go to the balancers as one change, so that a batch costs at most two reloads. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/base/text.h"
+#include "lib/rollout/placement.h"
+
+enum { PORT_TRIES = 20, NAME_TRIES = 20 };
+
+/* One effect on its way. */
+struct tn_job {
+    struct tn_job *next;
+    struct tn_placement *p;
+    enum tn_move_kind kind;
+    int64_t number, began;
+    struct tn_instance *v; /* copies: one, or the members of a traffic change */
+    size_t n;
+    struct tn_observation world; /* names that exist (START: names and ports taken) */
+    uint32_t host;
+    char *signal, *policy;
+    int64_t grace;
+    int rc;
+    struct tn_error *err;
+    char *note;
+};
+
+static struct tn_instance copy_instance(const struct tn_instance *i)
+{
+    struct tn_instance c = {
+        .name = tn_strdup(i->name),
+        .id = tn_strdup(i->id),
+        .host = i->host,
+        .state = i->state,
+        .service = tn_strdup(i->service),
+        .revision = tn_strdup(i->revision),
+        .effect = tn_strdup(i->effect),
+        .address = tn_strdup(i->address),
+        .restart_policy = tn_strdup(i->restart_policy),
+        .n_ports = i->n_ports,
+    };
+    c.ports = tn_alloc((i->n_ports + 1) * sizeof(*c.ports));
+    for (size_t k = 0; k < i->n_ports; k++) {
+        c.ports[k].name = tn_strdup(i->ports[k].name);
+        c.ports[k].host_port = i->ports[k].host_port;
+    }
+    return c;
+}
+
+static void job_free(struct tn_job *j)
+{
+    for (size_t i = 0; i < j->n; i++)
+        tn_instance_clear(&j->v[i]);
+    tn_observation_clear(&j->world);
+    free(j->v);
+    free(j->signal);
+    free(j->policy);
+    free(j->note);
+    tn_error_free(j->err);
+    free(j);
+}
+
+static void job_back(struct tn_job *j)
+{
+    struct tn_placement *p = j->p;
+    pthread_mutex_lock(&p->lock);
+    j->next = p->done;
+    p->done = j;
+    pthread_mutex_unlock(&p->lock);
+    ssize_t n = write(p->wake, &(uint64_t){1}, sizeof(uint64_t));
+    (void)n;
+}
+
+/* ---- start ---- */
+
+static bool name_taken(const struct tn_observation *o, const char *name)
+{
+    for (size_t i = 0; i < o->n; i++)
+        if (strcmp(o->v[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static char *pick_name(const struct tn_job *j, int from)
+{
+    const struct tn_goal *g = j->p->goal;
+    for (int n = from;; n++) {
+        char *name = tn_format("%s-%s-%.7s-%d", j->p->s->plan->name, g->service, g->revision, n);
+        if (!name_taken(&j->world, name))
+            return name;
+        free(name);
+    }
+}
+
+/* Where published ports are bound: the plan's word; else as narrow as the balancers allow. */
+static char *bind_address(const struct tn_job *j)
+{
+    struct tn_placement *p = j->p;
+    if (p->site->config->docker.publish)
+        return tn_strdup(p->site->config->docker.publish);
+    for (size_t i = 0; i < p->exposures.n; i++) {
+        const struct tn_balancer *b = p->exposures.v[i].edge->config;
+        struct tn_provider *pr = p->site->provider;
+        if (b->container && pr->ops->gateway) {
+            char *gateway = pr->ops->gateway(pr, p->s->cancel, b->container, NULL);
+            if (gateway)
+                return gateway;
+        }
+    }
+    return tn_strdup("127.0.0.1");
+}
+
+static int fill_ports(struct tn_job *j, struct tn_start *st, const char *bind, struct tn_error **err)
+{
+    const struct tn_service *typed = j->p->goal->typed;
+    st->n_ports = 0;
+    for (size_t i = 0; i < typed->n_ports && i < TN_COUNT(st->ports); i++) {
+        const struct tn_port *port = &typed->ports[i];
+        int host_port = port->host ? port->host : tn_session_pick_port(j->p->s, j->p->site, j->host, &j->world);
+        if (host_port == 0)
+            return tn_error_set(err, TN_EFAIL, "no free port is left in %d-%d (policy.port_range)",
+                                j->p->s->plan->policy.port_first, j->p->s->plan->policy.port_last);
+        st->ports[st->n_ports].name = port->name;
+        st->ports[st->n_ports].container = port->container;
+        st->ports[st->n_ports].host_port = host_port;
+        st->ports[st->n_ports++].bind = port->bind ? port->bind : bind;
+    }
+    return TN_OK;
+}
+
+static void fill_start(const struct tn_job *j, struct tn_start *st, const char *effect, const char *spec_json)
+{
+    const struct tn_goal *g = j->p->goal;
+    const struct tn_session *s = j->p->s;
+    *st = (struct tn_start){
+        .host = j->host,
+        .spec = g->typed,
+        .spec_json = spec_json,
+        .app = s->plan->name,
+        .environment = s->plan->environment,
+        .service = g->service,
+        .cluster = g->cluster,
+        .revision = g->revision,
+        .rollout = s->rollout,
+        .effect = effect,
+        .secret_hashes = g->secret_hashes,
+        .dir = s->plan->dir,
+    };
+    for (size_t i = 0; i < g->n_secrets && i < TN_COUNT(st->secrets); i++) {
+        st->secrets[st->n_secrets].env = g->secrets[i].env;
+        st->secrets[st->n_secrets++].value = g->secrets[i].value;
+    }
+}
+
+static bool has_fixed_port(const struct tn_service *s)
+{
+    for (size_t i = 0; i < s->n_ports; i++)
+        if (s->ports[i].host)
+            return true;
+    return false;
+}
+
+/* Tries until a free port and a free name are found; both may be taken by strangers that only the engine knows of. */
+static int do_start(void *arg, struct tn_error **err)
+{
+    struct tn_job *j = arg;
+    struct tn_provider *pr = j->p->site->provider;
+    tn_autofree char *effect = tn_format("%s/%s/%" PRId64, j->p->s->rollout, j->p->goal->placement, j->number);
+    tn_autofree char *spec_json = json_dumps(j->p->goal->spec, JSON_COMPACT | JSON_SORT_KEYS);
+    tn_autofree char *bind = bind_address(j);
+    struct tn_start st;
+    fill_start(j, &st, effect, spec_json);
+    int rc = TN_EFAIL, number = 1;
+    for (int ports = 0, names = 0; ports < PORT_TRIES && names < NAME_TRIES;) {
+        st.name = j->v[0].name;
+        rc = fill_ports(j, &st, bind, err);
+        if (rc < 0)
+            return rc;
+        tn_error_clear(err);
+        rc = pr->ops->start(pr, j->p->s->cancel, &st, err);
+        if (rc == TN_EBUSY && !has_fixed_port(j->p->goal->typed)) {
+            ports++;
+        } else if (rc == TN_EEXISTS || rc == TN_ESTRANGER) {
+            struct tn_where w = {j->p->goal->service, j->p->goal->cluster, st.name};
+            tn_session_tell(j->p->s, TN_EV_WARNING, &w, NULL, "%s; the next name is taken",
+                            err && *err ? tn_error_message(*err) : "the name is in use");
+            names++;
+            sscanf(strrchr(st.name, '-'), "-%d", &number);
+            free(j->v[0].name);
+            j->v[0].name = pick_name(j, number + 1);
+        } else {
+            return rc;
+        }
+    }
+    return rc;
+}
+
+/* ---- the others ---- */
+
+static int do_admit(void *arg, struct tn_error **err)
+{
+    struct tn_job *j = arg;
+    const struct tn_instance **add = tn_alloc((j->n + 1) * sizeof(*add));
+    for (size_t i = 0; i < j->n; i++)
+        add[i] = &j->v[i];
+    struct tn_edge_change c = {.add = add, .n_add = j->n, .exists = &j->world};
+    int rc = tn_exposures_apply(j->p->s, &j->p->exposures, &c, &j->note, err);
+    free(add);
+    return rc;
+}
+
+static int restart_off(struct tn_job *j, const struct tn_instance *i, struct tn_error **err)
+{
+    struct tn_provider *pr = j->p->site->provider;
+    if (i->state != TN_RUN_RUNNING || tn_streq(i->restart_policy, "no"))
+        return TN_OK;
+    int rc = pr->ops->set_restart(pr, j->p->s->cancel, i, "no", err);
+    if (rc == TN_ENOTFOUND) {
+        tn_error_clear(err);
+        return TN_OK;
+    }
+    return rc;
+}
+
+static int do_drain(void *arg, struct tn_error **err)
+{
+    struct tn_job *j = arg;
+    const char **drop = tn_alloc((j->n + 1) * sizeof(*drop));
+    int rc = TN_OK;
+    for (size_t i = 0; i < j->n && rc >= 0; i++) {
+        drop[i] = j->v[i].name;
+        rc = restart_off(j, &j->v[i], err);
+    }
+    struct tn_edge_change c = {.drop = drop, .n_drop = j->n, .exists = &j->world};
+    if (rc >= 0)
+        rc = tn_exposures_apply(j->p->s, &j->p->exposures, &c, &j->note, err);
+    free(drop);
+    return rc;
+}
+
+static int do_settle(void *arg, struct tn_error **err)
+{
+    struct tn_job *j = arg;
+    struct tn_provider *pr = j->p->site->provider;
+    return pr->ops->set_restart(pr, j->p->s->cancel, &j->v[0], j->policy, err);
+}
+
+static int do_stop(void *arg, struct tn_error **err)
+{
+    struct tn_job *j = arg;
+    struct tn_provider *pr = j->p->site->provider;
+    int rc = restart_off(j, &j->v[0], err);
+    return rc < 0 ? rc : pr->ops->stop(pr, j->p->s->cancel, &j->v[0], j->signal, j->grace, err);
+}
+
+static int (*const doers[])(void *, struct tn_error **) = {
+    [TN_MOVE_START] = do_start,   [TN_MOVE_ADMIT] = do_admit, [TN_MOVE_SETTLE] = do_settle,
+    [TN_MOVE_DRAIN] = do_drain, [TN_MOVE_STOP] = do_stop,
+};
+
+static void job_run(void *arg)
+{
+    struct tn_job *j = arg;
+    json_t *detail = json_object(), *names = json_array();
+    for (size_t i = 0; i < j->n; i++)
+        json_array_append_new(names, json_string(j->v[i].name));
+    json_object_set_new(detail, "instances", names);
+    struct tn_effect e = {
+        .s = j->p->s,
+        .placement = j->p->goal->placement,
+        .move = tn_move_name(j->kind),
+        .instance = j->v[0].name,
+        .number = j->number,
+        .detail = detail,
+    };
+    j->rc = tn_effect_run(&e, doers[j->kind], j, &j->err);
+    json_decref(detail);
+    job_back(j);
+}
+
+/* ---- dispatch ---- */
+
+static struct tn_observation names_of(const struct tn_observation *o)
+{
+    struct tn_observation c = {0};
+    for (size_t i = 0; i < o->n; i++) {
+        TN_GROW(c.v, c.n, c.cap);
+        c.v[c.n++] = copy_instance(&o->v[i]);
+    }
+    return c;
+}
+
+static struct tn_job *job_new(struct tn_placement *p, enum tn_move_kind kind, size_t room)
+{
+    struct tn_job *j = tn_alloc(sizeof(*j));
+    j->p = p;
+    j->kind = kind;
+    j->number = ++p->number;
+    j->began = tn_mono_ms();
+    j->v = tn_alloc((room + 1) * sizeof(*j->v));
+    j->world = names_of(&p->world);
+    return j;
+}
+
+static void job_go(struct tn_placement *p, struct tn_job *j)
+{
+    p->in_flight++;
+    p->changed_something = true;
+    tn_pool_submit(p->site->pool, job_run, j);
+}
+
+static void add_member(struct tn_placement *p, struct tn_job *j, int index, enum tn_busy busy)
+{
+    j->v[j->n++] = copy_instance(&p->world.v[index]);
+    tn_placement_tracked(p, p->world.v[index].name)->busy = busy;
+}
+
+/* Names that are being started right now are taken, too. */
+static void reserve_name(struct tn_placement *p, const char *name)
+{
+    struct tn_tracked *t = tn_placement_tracked(p, name);
+    t->by_this_run = true;
+    t->busy = TN_BUSY_START;
+}
+
+static bool is_reserved(const struct tn_placement *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_tracked; i++)
+        if (p->tracked[i].busy == TN_BUSY_START && strcmp(p->tracked[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void dispatch_start(struct tn_placement *p, uint32_t host)
+{
+    struct tn_job *j = job_new(p, TN_MOVE_START, 1);
+    j->host = host;
+    char *name = pick_name(j, 1);
+    for (int n = 2; is_reserved(p, name); n++) {
+        free(name);
+        name = pick_name(j, n);
+    }
+    reserve_name(p, name);
+    j->v[j->n++].name = name;
+    p->start_hosts[p->starts++] = host;
+    struct tn_where w = {p->goal->service, p->goal->cluster, name};
+    tn_session_tell(p->s, TN_EV_START, &w, NULL, "%s on %s", name, p->site->provider->host_names[host]);
+    job_go(p, j);
+}
+
+static void dispatch_one(struct tn_placement *p, const struct tn_move *m)
+{
+    static const enum tn_busy busy[] = {
+        [TN_MOVE_SETTLE] = TN_BUSY_SETTLE,
+        [TN_MOVE_STOP] = TN_BUSY_STOP,
+    };
+    struct tn_job *j = job_new(p, m->kind, 1);
+    const struct tn_tracked *t = tn_placement_tracked(p, p->world.v[m->instance].name);
+    const struct tn_service *spec = t->spec ? t->spec : p->goal->typed;
+    j->signal = tn_strdup(spec && spec->stop.signal ? spec->stop.signal : "SIGTERM");
+    j->grace = spec ? spec->stop.grace : 10000;
+    j->policy = tn_strdup(p->goal->typed && p->goal->typed->restart ? p->goal->typed->restart : "no");
+    add_member(p, j, m->instance, busy[m->kind]);
+    job_go(p, j);
+}
+
+static void dispatch_traffic(struct tn_placement *p, const struct tn_decision *d, enum tn_move_kind kind)
+{
+    struct tn_job *j = NULL;
+    for (int i = 0; i < d->n_moves; i++) {
+        if (d->moves[i].kind != kind)
+            continue;
+        if (!j)
+            j = job_new(p, kind, (size_t)d->n_moves);
+        add_member(p, j, d->moves[i].instance, kind == TN_MOVE_ADMIT ? TN_BUSY_ADMIT : TN_BUSY_DRAIN);
+    }
+    if (j)
+        job_go(p, j);
+}
+
+void tn_placement_dispatch(struct tn_placement *p, const struct tn_decision *d)
+{
+    dispatch_traffic(p, d, TN_MOVE_ADMIT);
+    dispatch_traffic(p, d, TN_MOVE_DRAIN);
+    for (int i = 0; i < d->n_moves; i++) {
+        if (d->moves[i].kind == TN_MOVE_START)
+            dispatch_start(p, d->moves[i].host);
+        else if (d->moves[i].kind == TN_MOVE_SETTLE || d->moves[i].kind == TN_MOVE_STOP)
+            dispatch_one(p, &d->moves[i]);
+    }
+}
+
+/* ---- coming back ---- */
+
+static void after_start(struct tn_placement *p, struct tn_job *j)
+{
+    for (int i = 0; i < p->starts; i++) {
+        if (p->start_hosts[i] == j->host) {
+            p->start_hosts[i] = p->start_hosts[--p->starts];
+            break;
+        }
+    }
+    struct tn_tracked *t = tn_placement_tracked(p, j->v[0].name);
+    t->by_this_run = true;
+    for (size_t i = 0; i < p->n_tracked; i++)
+        if (p->tracked[i].busy == TN_BUSY_START && (j->rc < 0 || &p->tracked[i] == t))
+            if (strcmp(p->tracked[i].name, j->v[0].name) == 0)
+                p->tracked[i].busy = TN_IDLE;
+    bool candidates_fault = j->rc < 0 && j->rc != TN_EUNREACHABLE && j->rc != TN_EUNKNOWN && j->rc != TN_ECANCELLED;
+    p->memo.failures += candidates_fault;
+}
+
+static void after_traffic(struct tn_placement *p, const struct tn_job *j)
+{
+    static const struct {
+        enum tn_event_kind kind;
+        const char *text;
+    } words[] = {[TN_MOVE_ADMIT] = {TN_EV_ADMIT, "admitted"}, [TN_MOVE_DRAIN] = {TN_EV_DRAIN, "takes no new requests"}};
+    for (size_t i = 0; i < j->n; i++) {
+        struct tn_where w = {p->goal->service, p->goal->cluster, j->v[i].name};
+        if (j->rc >= 0)
+            tn_session_tell(p->s, words[j->kind].kind, &w, NULL, "%s %s%s%s", j->v[i].name, words[j->kind].text,
+                            j->note ? ", " : "", j->note ? j->note : "");
+    }
+}
+
+static void after_stop(struct tn_placement *p, const struct tn_job *j)
+{
+    struct tn_where w = {p->goal->service, p->goal->cluster, j->v[0].name};
+    const struct tn_tracked *t = tn_placement_tracked(p, j->v[0].name);
+    char took[32], drained[32];
+    if (j->rc >= 0)
+        tn_session_tell(p->s, TN_EV_STOP, &w, NULL, "%s stopped in %s%s%s", j->v[0].name,
+                        tn_format_age(tn_mono_ms() - j->began, took, sizeof(took)),
+                        p->spec.has_balancer && t->out_since ? ", drained in " : "",
+                        p->spec.has_balancer && t->out_since
+                            ? tn_format_age(j->began - t->out_since, drained, sizeof(drained))
+                            : "");
+}
+
+static void tell_error(struct tn_placement *p, const struct tn_job *j)
+{
+    struct tn_where w = {p->goal->service, p->goal->cluster, j->v[0].name};
+    tn_session_tell(p->s, TN_EV_WARNING, &w, NULL, "%s %s: %s", tn_move_name(j->kind), j->v[0].name,
+                    tn_error_message(j->err));
+    free(p->last_error);
+    p->last_error = j->err && j->err->hint ? tn_format("%s (%s)", tn_error_message(j->err), j->err->hint)
+                                           : tn_strdup(tn_error_message(j->err));
+    if (j->rc == TN_ELOST || j->rc == TN_ECANCELLED || j->rc == TN_EIO || j->rc == TN_ESTRANGER || j->rc == TN_ESTALE ||
+        j->rc == TN_EAUTH)
+        p->stop_code = (enum tn_code)j->rc;
+}
+
+static void take_in(struct tn_placement *p, struct tn_job *j)
+{
+    p->in_flight--;
+    if (j->kind == TN_MOVE_START)
+        after_start(p, j);
+    for (size_t i = 0; i < j->n; i++) {
+        struct tn_tracked *t = tn_placement_tracked(p, j->v[i].name);
+        t->busy = TN_IDLE;
+        if (j->rc >= 0 && j->kind == TN_MOVE_SETTLE)
+            t->settled = true;
+        if (j->rc >= 0 && j->kind == TN_MOVE_DRAIN)
+            t->settled = false;
+        if (j->kind == TN_MOVE_ADMIT)
+            t->was_serving = true;
+    }
+    if (j->kind == TN_MOVE_ADMIT || j->kind == TN_MOVE_DRAIN)
+        after_traffic(p, j);
+    else if (j->kind == TN_MOVE_STOP)
+        after_stop(p, j);
+    if (j->rc < 0)
+        tell_error(p, j);
+}
+
+void tn_placement_reap(struct tn_placement *p)
+{
+    uint64_t count;
+    ssize_t n = read(p->wake, &count, sizeof(count));
+    (void)n;
+    pthread_mutex_lock(&p->lock);
+    struct tn_job *list = p->done;
+    p->done = NULL;
+    pthread_mutex_unlock(&p->lock);
+    while (list) {
+        struct tn_job *next = list->next;
+        take_in(p, list);
+        job_free(list);
+        list = next;
+    }
+}

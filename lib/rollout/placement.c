@@ -1,0 +1,341 @@
+/* The loop of one placement: look, decide (pure), dispatch, wait; until there is a verdict or a reason to stop. */
+#include "lib/rollout/placement.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/base/text.h"
+
+enum { EVIDENCE_LINES = 20, EVIDENCE_BYTES = 64 * 1024 };
+
+static const struct tn_rollout_options *options_of(const struct tn_goal *g)
+{
+    return g->plan_service ? &g->plan_service->rollout : g->typed ? &g->typed->rollout : NULL;
+}
+
+static struct tn_strategy_spec spec_for(const struct tn_goal *g, enum tn_direction direction)
+{
+    const struct tn_rollout_options *o = options_of(g);
+    int n = g->replicas;
+    struct tn_strategy_spec s = {
+        .kind = TN_ROLL,
+        .direction = direction,
+        .replicas = n,
+        .max_surge = 1,
+        .min_healthy_time = 2000,
+        .healthy_deadline = 60000,
+        .progress_deadline = 300000,
+    };
+    if (!o)
+        return s;
+    s.kind = o->strategy == TN_STRATEGY_RECREATE ? TN_RECREATE : TN_ROLL;
+    s.max_unavailable = s.kind == TN_RECREATE ? n : tn_count_of(o->max_unavailable, n, false);
+    s.max_surge = s.kind == TN_RECREATE ? 0 : tn_count_of(o->max_surge, n, true);
+    if (n > 0 && s.max_unavailable == 0 && s.max_surge == 0)
+        s.max_surge = 1; /* percentages of a small number: rounding must not stop everything */
+    s.max_failures = o->max_failures;
+    s.min_healthy_time = o->min_healthy_time;
+    s.healthy_deadline = o->healthy_deadline;
+    s.progress_deadline = o->progress_deadline;
+    s.delay = o->delay;
+    return s;
+}
+
+void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_goal *g, enum tn_direction direction)
+{
+    memset(p, 0, sizeof(*p));
+    p->s = s;
+    p->goal = g;
+    p->site = tn_session_site(s, g->cluster);
+    p->spec = spec_for(g, direction);
+    tn_exposures_init(&p->exposures, s, g->plan_service, g->cluster);
+    p->spec.has_balancer = p->exposures.n > 0;
+    for (size_t i = 0; i < p->exposures.n; i++)
+        if (p->exposures.v[i].expose->drain > p->spec.drain_cap)
+            p->spec.drain_cap = p->exposures.v[i].expose->drain;
+    p->host_down = tn_alloc((p->site->provider->n_hosts + 1) * sizeof(*p->host_down));
+    pthread_mutex_init(&p->lock, NULL);
+    p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->told_wait = TN_WAIT_NOTHING;
+    p->least_serving = -1;
+    const struct tn_rollout_options *o = options_of(g);
+    if (!o || !g->plan_service || g->replicas == 0)
+        return;
+    p->gates = tn_alloc((o->gates.n + 1) * sizeof(*p->gates));
+    for (size_t i = 0; i < o->gates.n; i++)
+        p->gates[p->n_gates++].gate = tn_plan_gate(s->plan, o->gates.v[i]);
+}
+
+void tn_placement_clear(struct tn_placement *p)
+{
+    for (size_t i = 0; i < p->n_tracked; i++) {
+        free(p->tracked[i].name);
+        tn_service_free_spec(p->tracked[i].spec);
+    }
+    free(p->tracked);
+    tn_observation_clear(&p->world);
+    tn_edge_views_clear(&p->views);
+    tn_exposures_clear(&p->exposures);
+    free(p->gates);
+    free(p->host_down);
+    json_decref(p->told_world);
+    close(p->wake);
+    pthread_mutex_destroy(&p->lock);
+    free(p->cause);
+    free(p->evidence);
+    free(p->culprit);
+    free(p->last_error);
+}
+
+/* ---- what people hear ---- */
+
+static void tell_ready(struct tn_placement *p)
+{
+    for (size_t i = 0; i < p->n_tracked; i++) {
+        struct tn_tracked *t = &p->tracked[i];
+        if (!t->present || !t->ready || t->told_ready || !t->by_this_run)
+            continue;
+        t->told_ready = true;
+        char age[32];
+        struct tn_where w = {p->goal->service, p->goal->cluster, t->name};
+        tn_session_tell(p->s, TN_EV_READY, &w, NULL, "%s after %s", t->name,
+                        tn_format_age(t->ready_since - t->first_seen, age, sizeof(age)));
+    }
+}
+
+static void tell_world(struct tn_placement *p, const struct tn_decision *d)
+{
+    json_t *world = json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:s,s:I}", "instances", tn_placement_snapshot(p), "old",
+                              d->setpoint.old_count, "new", d->setpoint.new_count, "serving", d->setpoint.available,
+                              "replicas", p->spec.replicas, "traffic_new_permille", d->setpoint.new_traffic_permille,
+                              "wait", tn_wait_name(d->wait), "wait_left_ms",
+                              (json_int_t)(d->wait_until ? d->wait_until - tn_mono_ms() : -1));
+    json_t *plain = json_copy(world);
+    json_object_del(plain, "wait_left_ms");
+    if (!p->told_world || !json_equal(plain, p->told_world)) {
+        json_decref(p->told_world);
+        p->told_world = plain;
+        struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+        tn_session_tell(p->s, TN_EV_WORLD, &w, world, "%d old, %d new, %d serving", d->setpoint.old_count,
+                        d->setpoint.new_count, d->setpoint.available);
+        return;
+    }
+    json_decref(plain);
+    json_decref(world);
+}
+
+static void tell_wait(struct tn_placement *p, const struct tn_decision *d)
+{
+    if (d->wait == p->told_wait)
+        return;
+    p->told_wait = d->wait;
+    if (d->wait == TN_WAIT_NOTHING || d->wait == TN_WAIT_MOVES)
+        return;
+    char left[32];
+    struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+    const char *why = d->wait == TN_WAIT_UNKNOWN && p->views.error ? p->views.error : tn_wait_name(d->wait);
+    tn_session_tell(p->s, TN_EV_WAIT, &w, NULL, "waits for %s%s%s", why, d->wait_until ? ", at most " : "",
+                    d->wait_until ? tn_format_age(d->wait_until - tn_mono_ms(), left, sizeof(left)) : "");
+}
+
+/* ---- why ---- */
+
+static bool collect_log(void *arg, const char *data, size_t n)
+{
+    tn_buf_add(arg, data, n);
+    return true;
+}
+
+static char *exit_words(const struct tn_instance *i)
+{
+    if (i->oom_killed)
+        return tn_strdup("was killed: out of memory");
+    if (i->exit_signal)
+        return tn_format("ended by signal %d (%s)", i->exit_signal, strsignal(i->exit_signal));
+    if (i->exit_code >= 0)
+        return tn_format("exited with code %d", i->exit_code);
+    return tn_strdup("exited");
+}
+
+char *tn_placement_diagnose(struct tn_placement *p, const char *name, char **evidence)
+{
+    const struct tn_instance *i = tn_placement_instance(p, name);
+    const struct tn_tracked *t = tn_placement_tracked(p, name);
+    if (!i)
+        return tn_format("%s is gone", name);
+    tn_autobuf log = TN_BUF_INIT(EVIDENCE_BYTES);
+    struct tn_provider *pr = p->site->provider;
+    if (pr->ops->logs(pr, p->s->cancel, i, EVIDENCE_LINES, false, collect_log, &log, NULL) >= 0 && log.len > 0)
+        *evidence = tn_buf_take(&log);
+    const char *host = pr->host_names[i->host];
+    if (i->state == TN_RUN_EXITED) {
+        tn_autofree char *how = exit_words(i);
+        return tn_format("%s on %s %s%s%s", name, host, how, i->detail && *i->detail ? ": " : "",
+                         i->detail ? i->detail : "");
+    }
+    char age[32];
+    tn_format_age(tn_mono_ms() - t->first_seen, age, sizeof(age));
+    if (t->answer.text[0])
+        return tn_format("%s on %s is not healthy after %s: %s, %d times in a row", name, host, age, t->answer.text,
+                         t->failures);
+    return tn_format("%s on %s is not healthy after %s: the engine says %s", name, host, age,
+                     i->health == TN_NATIVE_UNHEALTHY ? "unhealthy" : "starting");
+}
+
+static void explain_failure(struct tn_placement *p, const struct tn_decision *d)
+{
+    if (d->failure == TN_FAILURE_INSTANCE && d->culprit >= 0) {
+        p->culprit = tn_strdup(p->world.v[d->culprit].name);
+        p->cause = tn_placement_diagnose(p, p->culprit, &p->evidence);
+    } else if (d->failure == TN_FAILURE_INSTANCE) {
+        p->cause = tn_format("an instance could not be started: %s", p->last_error ? p->last_error : "?");
+    } else if (d->failure == TN_FAILURE_GATE) {
+        for (size_t i = 0; i < p->n_gates && !p->cause; i++)
+            if (p->gates[i].failed)
+                p->cause = tn_format("gate '%s' failed: %s", p->gates[i].gate->name, p->gates[i].answer.text);
+    } else {
+        char limit[32];
+        p->cause = tn_format("no progress for %s (progress_deadline): waits for %s%s%s",
+                             tn_format_duration(p->spec.progress_deadline, limit, sizeof(limit)),
+                             p->views.error ? p->views.error : tn_wait_name(p->told_wait), p->last_error ? "; last: " : "",
+                             p->last_error ? p->last_error : "");
+    }
+    struct tn_where w = {p->goal->service, p->goal->cluster, p->culprit};
+    tn_session_tell(p->s, TN_EV_FAILED, &w,
+                    p->evidence ? json_pack("{s:o?}", "log", json_stringn_nocheck(p->evidence, strlen(p->evidence))) : NULL,
+                    "%s", p->cause ? p->cause : "failed");
+}
+
+/* ---- the loop ---- */
+
+static void save_memo(struct tn_placement *p, const struct tn_strategy_memo *before)
+{
+    if (memcmp(before, &p->memo, sizeof(*before)) == 0)
+        return;
+    struct tn_record r = {
+        .rollout = p->s->rollout,
+        .placement = p->goal->placement,
+        .number = p->number,
+        .phase = (char *)(uintptr_t)"memo",
+        .move = (char *)(uintptr_t) "",
+        .detail = json_pack("{s:i,s:i,s:i}", "failures", p->memo.failures, "progress", p->memo.progress, "direction",
+                            p->spec.direction),
+        .at = tn_wall_ms(),
+    };
+    tn_store_append_later(p->s->store, &r);
+    json_decref(r.detail);
+}
+
+static void decide(struct tn_placement *p, struct tn_decision *d)
+{
+    struct tn_strategy_input in = {
+        .spec = &p->spec,
+        .v = p->obs,
+        .n = p->n_obs,
+        .n_hosts = (int)p->site->provider->n_hosts,
+        .host_down = p->host_down,
+        .start_hosts = p->start_hosts,
+        .starts = p->starts,
+        .balancer_unknown = p->balancer_unknown,
+        .gates = tn_placement_gates(p),
+        .now = tn_mono_ms(),
+    };
+    struct tn_strategy_memo before = p->memo;
+    tn_strategy_next(&in, &p->memo, d);
+    save_memo(p, &before);
+    if (p->least_serving < 0 || d->setpoint.available < p->least_serving)
+        p->least_serving = d->setpoint.available;
+}
+
+/* A START whose instance is seen already counts once. */
+static void forget_seen_starts(struct tn_placement *p)
+{
+    for (int k = 0; k < p->n_obs; k++) {
+        if (p->obs[k].busy != TN_BUSY_START)
+            continue;
+        for (int i = 0; i < p->starts; i++) {
+            if (p->start_hosts[i] == p->obs[k].host) {
+                p->start_hosts[i] = p->start_hosts[--p->starts];
+                break;
+            }
+        }
+    }
+}
+
+static bool must_leave(struct tn_placement *p)
+{
+    if (p->stop_code != TN_OK)
+        return true;
+    if (tn_cancel_level(p->s->cancel) >= 1) {
+        p->stop_code = TN_ECANCELLED;
+        p->interrupted = true;
+    } else if (tn_mono_ms() >= tn_cancel_deadline(p->s->cancel)) {
+        p->stop_code = TN_ETIMEOUT;
+    } else if (p->spec.direction == TN_FORWARD && tn_lease_abort_asked(p->s->lease)) {
+        p->verdict = TN_FAILED;
+        p->cause = tn_strdup("abort was asked for");
+        return true;
+    }
+    return p->stop_code != TN_OK;
+}
+
+/* Moves in flight are waited for: that is the safe point. */
+static void land(struct tn_placement *p)
+{
+    while (p->in_flight > 0) {
+        if (tn_wait_fd(NULL, "moves in flight", p->wake, INT64_MAX, NULL) < 0)
+            continue;
+        tn_placement_reap(p);
+    }
+}
+
+static bool step(struct tn_placement *p)
+{
+    struct tn_error *err = NULL;
+    tn_placement_reap(p);
+    int saved_starts = p->starts;
+    uint32_t saved_hosts[TN_MAX_INSTANCES];
+    memcpy(saved_hosts, p->start_hosts, sizeof(saved_hosts));
+    if (tn_placement_look(p, &err) < 0) {
+        p->stop_code = err->code;
+        p->cause = tn_strdup(tn_error_message(err));
+        tn_error_free(err);
+        return false;
+    }
+    forget_seen_starts(p);
+    tell_ready(p);
+    struct tn_decision d;
+    decide(p, &d);
+    p->starts = saved_starts;
+    memcpy(p->start_hosts, saved_hosts, sizeof(saved_hosts));
+    tell_world(p, &d);
+    p->verdict = d.verdict;
+    if (d.verdict == TN_FAILED)
+        explain_failure(p, &d);
+    if (d.verdict != TN_RUNNING || must_leave(p))
+        return false;
+    tn_placement_dispatch(p, &d);
+    tell_wait(p, &d);
+    int64_t until = tn_placement_next_look(p, tn_mono_ms());
+    if (d.wait_until > 0 && d.wait_until < until)
+        until = d.wait_until;
+    if (tn_wait_fd(p->s->cancel, "the next look", p->wake, until, NULL) < 0)
+        must_leave(p);
+    return true;
+}
+
+void tn_placement_run(struct tn_placement *p)
+{
+    bool first = true;
+    while (step(p)) {
+        if (first)
+            tn_effect_probe_all(p, NULL);
+        first = false;
+    }
+    land(p);
+}
