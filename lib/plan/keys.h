@@ -103,7 +103,7 @@ struct tn_key {
     const char *shown; /* what explain and the schema call the default when def does not say it */
     const struct tn_name *names;
     const struct tn_schema *child;
-    int64_t min, max; /* INT; both 0 = none */
+    int64_t min, max; /* INT: max 0 = no limit; DURATION: least milliseconds; SIZE: -1 = unlimited may be said */
     int kind;         /* TN_KIND: value for the object's kind member */
     enum tn_key_check check;
     enum tn_key_ref ref;

@@ -131,9 +131,9 @@ static const struct tn_key gate_keys[] = {
     RESERVED_KIND("azure_monitor", "An Azure Monitor metric against a limit"),
     RESERVED_KIND("google_monitoring", "A Google Cloud Monitoring metric against a limit"),
     RESERVED_KIND("approve", "People who must approve"),
-    {.name = "interval", .type = TN_KEY_DURATION, TN_AT(tn_gate, interval), .def = "5s", .since = "0.1",
+    {.name = "interval", .type = TN_KEY_DURATION, TN_AT(tn_gate, interval), .def = "5s", .min = 1, .since = "0.1",
      .doc = "Time between two measurements"},
-    {.name = "timeout", .type = TN_KEY_DURATION, TN_AT(tn_gate, timeout), .def = "5s", .since = "0.1",
+    {.name = "timeout", .type = TN_KEY_DURATION, TN_AT(tn_gate, timeout), .def = "5s", .min = 1, .since = "0.1",
      .doc = "Longest time that one measurement may take"},
     {.name = "count", .type = TN_KEY_INT, TN_AT(tn_gate, count), .def = "1", .min = 1, .max = 10000, .since = "0.1",
      .doc = "Measurements that must pass"},
@@ -169,7 +169,7 @@ const struct tn_schema tn_schema_secret = {
     .shorthand = "from", .name_check = TN_CHECK_TOKEN, .example = "db_url: \"file://./secrets/db_url\""};
 
 static const struct tn_key policy_keys[] = {
-    {.name = "lease_ttl", .type = TN_KEY_DURATION, TN_AT(tn_policy, lease_ttl), .def = "30s", .since = "0.1",
+    {.name = "lease_ttl", .type = TN_KEY_DURATION, TN_AT(tn_policy, lease_ttl), .def = "30s", .min = 500, .since = "0.1",
      .doc = "After so long without renewal a rollout's lease may be taken over"},
     {.name = "lease_wait", .type = TN_KEY_DURATION, TN_AT(tn_policy, lease_wait), .def = "0s", .since = "0.1",
      .doc = "How long to wait for a lease that another holds"},

@@ -1,7 +1,7 @@
 /* node.h - a plan file as a tree: YAML or JSON text → scalars, lists and maps, each with its place.
  *
  * Scalars stay text: the key table decides what they mean. Everything is bounded before and while reading: 1 MiB a
- * file, 64 levels, 100,000 nodes a load, 10,000 of them made by aliases, 2,000 keys a map. All memory is the
+ * file, 64 levels, 100,000 nodes a load, 20,000 of them copies (aliases, variables), 2,000 keys a map. All memory is the
  * loader's arena's. A tree is never shared: an alias becomes a copy, so overlays may change it in place.
  */
 #ifndef TN_PLAN_NODE_H
@@ -17,7 +17,7 @@
 #define TN_PLAN_MAX_FILE ((size_t)1 << 20)
 #define TN_PLAN_MAX_DEPTH 64
 #define TN_PLAN_MAX_NODES 100000
-#define TN_PLAN_MAX_COPIES 10000
+#define TN_PLAN_MAX_COPIES 20000
 #define TN_PLAN_MAX_KEYS 2000
 #define TN_PLAN_MAX_PROBLEMS 100
 

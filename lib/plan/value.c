@@ -145,6 +145,8 @@ static bool store_quantity(struct tn_binder *b, const struct tn_key *k, const st
         return wrong(b, n, path, kinds[i].hint, kinds[i].says);
     if (k->type == TN_KEY_DURATION && v > INT64_C(366) * 86400000)
         return wrong(b, n, path, NULL, "is longer than a year");
+    if (k->type == TN_KEY_DURATION && v < k->min)
+        return wrong(b, n, path, tn_arena_format(b->l->arena, "at least %lldms", (long long)k->min), "is too short");
     *out = v;
     return true;
 }

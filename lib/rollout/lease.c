@@ -46,7 +46,7 @@ struct seat_view {
     int64_t epoch; /* highest claim, 0 = none */
     int64_t beat;
     json_t *claim, *free; /* borrowed from docs */
-    bool abort;
+    bool abort, turned;
     struct tn_docs docs;
 };
 
@@ -113,7 +113,7 @@ static void read_doc(struct seat_view *v, const char *rest, json_t *body)
         v->epoch = epoch;
         v->claim = v->free = NULL;
         v->beat = 0;
-        v->abort = false;
+        v->abort = v->turned = false;
     }
     rest += used;
     if (*rest == 0)
@@ -122,6 +122,8 @@ static void read_doc(struct seat_view *v, const char *rest, json_t *body)
         v->free = body;
     else if (strcmp(rest, "-abort") == 0)
         v->abort = true;
+    else if (strcmp(rest, "-turned") == 0)
+        v->turned = true;
     else if (sscanf(rest, "-beat-%" SCNd64, &beat) == 1 && beat > v->beat)
         v->beat = beat;
 }
@@ -254,7 +256,12 @@ static void remove_old(struct tn_lease *l, const struct seat *seat, const struct
 static json_t *left_unfinished(const struct seat_view *v)
 {
     json_t *goal = json_object_get(v->free ? v->free : v->claim, v->free ? "unfinished" : "goal");
-    return json_is_object(goal) ? json_incref(goal) : NULL;
+    if (!json_is_object(goal))
+        return NULL;
+    json_t *copy = json_copy(goal);
+    if (v->turned)
+        json_object_set_new(copy, "turned", json_true());
+    return copy;
 }
 
 static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, int64_t give_up, json_t **prior,
@@ -399,6 +406,18 @@ int tn_lease_check(struct tn_lease *l, struct tn_error **err)
     tn_error_set(err, TN_ELOST, "the lease of rollout %s is not ours any more: %s", l->rollout,
                  l->lost ? "another run took it over" : "its engine did not answer for the whole TTL");
     return tn_error_hint(err, "nothing more was changed; look: turnout status; finish: turnout resume");
+}
+
+void tn_lease_turn(struct tn_lease *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct tn_provider *p = provider_of(&l->seats[i]);
+        tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-turned", l->key, l->seats[i].epoch);
+        json_t *body = json_object(), *existing = NULL;
+        p->ops->doc_create(p, l->s->cancel, l->seats[i].host, name, body, &existing, NULL);
+        json_decref(existing);
+        json_decref(body);
+    }
 }
 
 bool tn_lease_abort_asked(struct tn_lease *l)

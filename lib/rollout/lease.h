@@ -28,6 +28,8 @@ struct tn_lease *tn_lease_take(struct tn_session *s, const char *rollout, const 
 int tn_lease_end(struct tn_lease *l, const char *state, const json_t *unfinished, struct tn_error **err);
 /* TN_ELOST when it is not surely ours any more: asked before every effect. */
 int tn_lease_check(struct tn_lease *l, struct tn_error **err);
+/* From now on the rollout goes back: whoever takes over goes on so ("turned" in its goal). */
+void tn_lease_turn(struct tn_lease *l);
 /* A wish of another operator to the running deploy: "abort" or NULL. */
 bool tn_lease_abort_asked(struct tn_lease *l);
 int64_t tn_lease_epoch(const struct tn_lease *l);

@@ -24,6 +24,7 @@ struct tn_job {
     size_t n;
     struct tn_observation world; /* names that exist (START: names and ports taken) */
     uint32_t host;
+    char *reserved; /* START: the name that was set aside for it; another one may have been taken in the end */
     char *signal, *policy;
     int64_t grace;
     int rc;
@@ -59,6 +60,7 @@ static void job_free(struct tn_job *j)
         tn_instance_clear(&j->v[i]);
     tn_observation_clear(&j->world);
     free(j->v);
+    free(j->reserved);
     free(j->signal);
     free(j->policy);
     free(j->note);
@@ -347,6 +349,7 @@ static void dispatch_start(struct tn_placement *p, uint32_t host)
         name = pick_name(j, n);
     }
     reserve_name(p, name);
+    j->reserved = tn_strdup(name);
     j->v[j->n++].name = name;
     p->start_hosts[p->starts++] = host;
     struct tn_where w = {p->goal->service, p->goal->cluster, name};
@@ -406,12 +409,8 @@ static void after_start(struct tn_placement *p, struct tn_job *j)
             break;
         }
     }
-    struct tn_tracked *t = tn_placement_tracked(p, j->v[0].name);
-    t->by_this_run = true;
-    for (size_t i = 0; i < p->n_tracked; i++)
-        if (p->tracked[i].busy == TN_BUSY_START && (j->rc < 0 || &p->tracked[i] == t))
-            if (strcmp(p->tracked[i].name, j->v[0].name) == 0)
-                p->tracked[i].busy = TN_IDLE;
+    tn_placement_tracked(p, j->reserved)->busy = TN_IDLE;
+    tn_placement_tracked(p, j->v[0].name)->by_this_run = true;
     bool candidates_fault = j->rc < 0 && j->rc != TN_EUNREACHABLE && j->rc != TN_EUNKNOWN && j->rc != TN_ECANCELLED;
     p->memo.failures += candidates_fault;
 }

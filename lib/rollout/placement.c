@@ -331,11 +331,9 @@ static bool step(struct tn_placement *p)
 
 void tn_placement_run(struct tn_placement *p)
 {
-    bool first = true;
+    if (p->number > 0 && tn_placement_look(p, NULL) >= 0)
+        tn_effect_probe_all(p, NULL); /* an earlier run left intents */
     while (step(p)) {
-        if (first)
-            tn_effect_probe_all(p, NULL);
-        first = false;
     }
     land(p);
 }

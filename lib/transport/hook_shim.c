@@ -9,18 +9,15 @@
 #include "lib/transport/shim.h"
 #include "lib/transport/shim_tail.h"
 
-#define BEGIN_MS 10000
+#define BEGIN_MS   10000
 #define OUTPUT_MAX ((size_t)1 << 20)
 
 static enum tn_hook_state state_of(const struct tn_shim_status *s)
 {
     switch (s->state) {
-    case TN_SHIM_RUNNING:
-        return TN_HOOK_RUNNING;
-    case TN_SHIM_ENDED:
-        return s->lost ? TN_HOOK_LOST : TN_HOOK_ENDED;
-    default:
-        return TN_HOOK_ABSENT;
+    case TN_SHIM_RUNNING: return TN_HOOK_RUNNING;
+    case TN_SHIM_ENDED: return s->lost ? TN_HOOK_LOST : TN_HOOK_ENDED;
+    default: return TN_HOOK_ABSENT;
     }
 }
 

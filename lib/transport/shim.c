@@ -20,16 +20,17 @@
 #include "lib/transport/shim_launch.h"
 #include "lib/transport/shim_lock.h"
 
-#define BEGIN_MS 5000
+#define BEGIN_MS      5000
 #define STOP_SLACK_MS 5000
-#define READ_TRIES 4
+#define READ_TRIES    4
 
 static char *canonical(const char *dir, struct tn_error **err)
 {
     char real[PATH_MAX];
     if (realpath(dir, real))
         return tn_strdup(real);
-    tn_error_errno(err, errno == ENOENT || errno == ENOTDIR ? TN_ENOTFOUND : TN_EIO, errno, "run folder '%s'", dir);
+    tn_error_errno(err, errno == ENOENT || errno == ENOTDIR ? TN_ENOTFOUND : TN_EIO, errno, "run folder '%s'",
+                   dir);
     return NULL;
 }
 
@@ -61,7 +62,8 @@ static void fill_held(struct tn_shim_status *out, pid_t owner, const struct tn_s
     out->pid = ended ? 0 : run->pid;
 }
 
-static void fill_free(struct tn_shim_status *out, const struct tn_shim_run *run, bool ran, bool has_end, bool ended)
+static void fill_free(struct tn_shim_status *out, const struct tn_shim_run *run, bool ran, bool has_end,
+                      bool ended)
 {
     out->state = ran || has_end ? TN_SHIM_ENDED : TN_SHIM_CREATED;
     if (!ran || ended)
@@ -132,7 +134,8 @@ static int owner_of(struct tn_cancel *c, const char *dir, pid_t *pid, int *pidfd
     }
 }
 
-int tn_shim_wait(struct tn_cancel *c, const char *dir, const char *name, int64_t deadline_ms, struct tn_error **err)
+int tn_shim_wait(struct tn_cancel *c, const char *dir, const char *name, int64_t deadline_ms,
+                 struct tn_error **err)
 {
     if (!tn_shim_lock_held(dir))
         return 1;
@@ -224,7 +227,8 @@ static int begun(const char *dir, struct tn_error **err)
     return s.state == TN_SHIM_RUNNING || s.state == TN_SHIM_ENDED;
 }
 
-static int await_begun(struct tn_cancel *c, const char *dir, int changes, int64_t deadline, struct tn_error **err)
+static int await_begun(struct tn_cancel *c, const char *dir, int changes, int64_t deadline,
+                       struct tn_error **err)
 {
     for (;;) {
         bool held = tn_shim_lock_held(dir); /* before the look: free then means that nothing more comes */
@@ -257,5 +261,7 @@ int tn_shim_start(struct tn_cancel *c, const char *dir, int64_t timeout_ms, stru
     if (rc != TN_OK || s.state == TN_SHIM_RUNNING)
         return rc;
     rc = tn_shim_launch(c, real, deadline, err);
+    if (rc == TN_EFAIL) /* said by a shim that is about to exit: the folder is the caller's when it has */
+        (void)tn_shim_wait(c, real, "a failed shim to end", deadline, NULL);
     return rc == TN_OK ? await_begun(c, real, changes, deadline, err) : rc;
 }

@@ -15,8 +15,8 @@
 #include "lib/base/text.h"
 #include "lib/transport/shim.h"
 
-#define SPEC_MAX ((size_t)4 << 20)
-#define RECORD_MAX ((size_t)64 << 10)
+#define SPEC_MAX          ((size_t)4 << 20)
+#define RECORD_MAX        ((size_t)64 << 10)
 #define STDIO_MAX_DEFAULT ((int64_t)16 << 20)
 
 static const char *const policies[] = {"no", "always", "on-failure", "unless-stopped"};
@@ -95,7 +95,8 @@ static bool build_env(const char *dir, struct tn_shim_spec *s)
     const char *name;
     if (env && !json_is_object(env))
         return false;
-    json_object_foreach(env, name, value) {
+    json_object_foreach(env, name, value)
+    {
         if (!json_is_string(value) || !*name || strchr(name, '='))
             return false;
         add_env(&s->env, &n, &cap, tn_format("%s=%s", name, json_string_value(value)));
@@ -148,13 +149,13 @@ int tn_shim_spec_read(const char *dir, struct tn_shim_spec *out, struct tn_error
     s.grace_ms = number(s.root, "grace_ms", 10000);
     s.stdio_max = number(s.root, "stdio_max", STDIO_MAX_DEFAULT);
     s.inherit_env = json_is_true(json_object_get(s.root, "inherit_env"));
-    const char *off = !build_argv(&s)                             ? "argv"
-                      : !build_env(dir, &s)                       ? "env"
-                      : cwd && !s.cwd                             ? "cwd"
-                      : s.signal == 0                             ? "signal"
-                      : s.grace_ms < 0 || s.grace_ms > 86400000   ? "grace_ms"
+    const char *off = !build_argv(&s)                                ? "argv"
+                      : !build_env(dir, &s)                          ? "env"
+                      : cwd && !s.cwd                                ? "cwd"
+                      : s.signal == 0                                ? "signal"
+                      : s.grace_ms < 0 || s.grace_ms > 86400000      ? "grace_ms"
                       : s.stdio_max < 1 || s.stdio_max > (1LL << 40) ? "stdio_max"
-                                                                  : NULL;
+                                                                     : NULL;
     if (off) {
         tn_shim_spec_clear(&s);
         return tn_error_set(err, TN_EPROTO, "'%s/spec.json': '%s' is missing or wrong", dir, off);
@@ -196,8 +197,8 @@ int tn_shim_run_read(const char *dir, struct tn_shim_run *out, struct tn_error *
 int tn_shim_run_write(const char *dir, const struct tn_shim_run *run, struct tn_error **err)
 {
     json_t *j = json_pack("{s:I, s:I, s:I, s:s, s:i}", "shim_pid", (json_int_t)run->shim_pid, "pid",
-                          (json_int_t)run->pid, "started_at", (json_int_t)run->started_at, "boot_id", run->boot_id,
-                          "restarts", run->restarts);
+                          (json_int_t)run->pid, "started_at", (json_int_t)run->started_at, "boot_id",
+                          run->boot_id, "restarts", run->restarts);
     int rc = save(dir, "run.json", j, 0600, err);
     json_decref(j);
     return rc;
@@ -224,8 +225,8 @@ int tn_shim_end_read(const char *dir, struct tn_shim_end *out, struct tn_error *
 
 int tn_shim_end_write(const char *dir, const struct tn_shim_end *end, struct tn_error **err)
 {
-    json_t *j = json_pack("{s:i, s:i, s:I, s:b, s:i}", "exit_code", end->exit_code, "signal", end->signal, "ended_at",
-                          (json_int_t)end->ended_at, "stopped", end->stopped, "run", end->run);
+    json_t *j = json_pack("{s:i, s:i, s:I, s:b, s:i}", "exit_code", end->exit_code, "signal", end->signal,
+                          "ended_at", (json_int_t)end->ended_at, "stopped", end->stopped, "run", end->run);
     json_t *text = json_string(end->error); /* NULL for a path that is not UTF-8 */
     json_object_set_new(j, "error", text ? text : json_string("the program cannot be run"));
     int rc = save(dir, "status.json", j, 0600, err);
@@ -252,7 +253,8 @@ void tn_boot_id(char out[64])
     out[strcspn(out, "\n")] = 0;
 }
 
-static int fill(const char *dir, const json_t *spec, const json_t *meta, const char *policy, struct tn_error **err)
+static int fill(const char *dir, const json_t *spec, const json_t *meta, const char *policy,
+                struct tn_error **err)
 {
     int rc = save(dir, "spec.json", spec, 0600, err);
     if (rc == TN_OK && meta)
@@ -261,7 +263,8 @@ static int fill(const char *dir, const json_t *spec, const json_t *meta, const c
     return rc == TN_OK ? tn_fs_write_atomic(path, policy, strlen(policy), 0600, err) : rc;
 }
 
-int tn_shim_create(const char *dir, const json_t *spec, const json_t *meta, const char *policy, struct tn_error **err)
+int tn_shim_create(const char *dir, const json_t *spec, const json_t *meta, const char *policy,
+                   struct tn_error **err)
 {
     char random[17];
     tn_random_hex(random, 16);

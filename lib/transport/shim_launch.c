@@ -36,7 +36,8 @@ static _Noreturn void become_shim(const struct launch *l)
     char *argv[] = {name, verb, (char *)(uintptr_t)l->dir, NULL};
     umask(077);
     /* Above what is about to be written over. */
-    int ready = fcntl(l->ready, F_DUPFD_CLOEXEC, READY_FD + 1), null = fcntl(l->null, F_DUPFD_CLOEXEC, READY_FD + 1);
+    int ready = fcntl(l->ready, F_DUPFD_CLOEXEC, READY_FD + 1),
+        null = fcntl(l->null, F_DUPFD_CLOEXEC, READY_FD + 1);
     bool placed = ready >= 0 && null >= 0 && chdir("/") == 0;
     for (int fd = 0; fd < READY_FD && placed; fd++)
         placed = dup2(null, fd) >= 0;
@@ -69,9 +70,9 @@ static int detach(const struct launch *l, struct tn_error **err)
     if (pid > 0)
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
         }
-    return pid > 0 && status == 0
-               ? TN_OK
-               : tn_error_errno(err, TN_EFAIL, pid < 0 ? saved : EAGAIN, "run folder '%s': cannot fork", l->dir);
+    return pid > 0 && status == 0 ? TN_OK
+                                  : tn_error_errno(err, TN_EFAIL, pid < 0 ? saved : EAGAIN,
+                                                   "run folder '%s': cannot fork", l->dir);
 }
 
 static char **shim_env(const char *dir)

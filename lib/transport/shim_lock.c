@@ -17,10 +17,10 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-#define STAT_MAX 4096
-#define ENVIRON_MAX ((size_t)4 << 20)
+#define STAT_MAX      4096
+#define ENVIRON_MAX   ((size_t)4 << 20)
 #define SWEEP_WAIT_MS 2000
-#define SWEEPS 8
+#define SWEEPS        8
 
 bool tn_process_stat(pid_t pid, pid_t *out_parent, uint64_t *out_start_time)
 {
@@ -30,8 +30,9 @@ bool tn_process_stat(pid_t pid, pid_t *out_parent, uint64_t *out_start_time)
     char *after = text ? strrchr(text, ')') : NULL; /* the name before it may hold anything */
     int parent;
     uint64_t start;
-    if (!after || sscanf(after, ") %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
-                         &parent, &start) != 2)
+    if (!after ||
+        sscanf(after, ") %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+               &parent, &start) != 2)
         return false;
     if (out_parent)
         *out_parent = parent;
@@ -48,7 +49,8 @@ int tn_shim_lock_take(const char *dir, int *out_fd, struct tn_error **err)
         return tn_error_errno(err, TN_EIO, errno, "'%s'", path);
     struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &l) < 0)
-        return tn_error_errno(err, errno == EAGAIN || errno == EACCES ? TN_EHELD : TN_EIO, errno, "'%s'", path);
+        return tn_error_errno(err, errno == EAGAIN || errno == EACCES ? TN_EHELD : TN_EIO, errno, "'%s'",
+                              path);
     (void)flock(fd, LOCK_EX | LOCK_NB); /* for people and flock(1) */
     uint64_t start = 0;
     char mark[64];

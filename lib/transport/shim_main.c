@@ -38,10 +38,10 @@
 #include "lib/transport/shim_output.h"
 #include "lib/transport/spawn.h"
 
-#define READY_FD 3
+#define READY_FD         3
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS 10000
-#define NEVER INT64_MAX
+#define BACKOFF_MAX_MS   10000
+#define NEVER            INT64_MAX
 
 struct shim {
     const char *dir;
@@ -231,7 +231,8 @@ static bool should_restart(const struct shim *s, bool failed)
     if (s->stopping)
         return false;
     const char *policy = tn_shim_policy_read(s->dir);
-    return tn_streq(policy, "always") || tn_streq(policy, "unless-stopped") || (tn_streq(policy, "on-failure") && failed);
+    return tn_streq(policy, "always") || tn_streq(policy, "unless-stopped") ||
+           (tn_streq(policy, "on-failure") && failed);
 }
 
 /* After an end that was written down: true = again, at restart_at. */

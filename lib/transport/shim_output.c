@@ -39,12 +39,16 @@ static void rotate(struct tn_shim_output *o)
     reopen(o);
 }
 
+/* Neither file is ever larger than `max`: a line may be cut by a rotation, readers join the two. */
 static void put(struct tn_shim_output *o, const char *p, size_t n)
 {
-    if (o->size > 0 && o->size + (int64_t)n > o->max)
-        rotate(o);
-    while (n > 0 && o->to >= 0) {
-        ssize_t w = write(o->to, p, n);
+    while (n > 0) {
+        if (o->size >= o->max)
+            rotate(o);
+        if (o->to < 0 || o->size >= o->max)
+            return;
+        size_t room = (size_t)(o->max - o->size);
+        ssize_t w = write(o->to, p, n < room ? n : room);
         if (w < 0 && errno == EINTR)
             continue;
         if (w <= 0)

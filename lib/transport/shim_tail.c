@@ -137,8 +137,8 @@ static bool first_part(struct follow *f, int lines)
     return text.len == 0 || f->on_data(f->arg, text.data, text.len);
 }
 
-int tn_shim_follow(struct tn_cancel *c, const char *dir, int lines, bool (*on_data)(void *arg, const char *data, size_t n),
-                   void *arg, struct tn_error **err)
+int tn_shim_follow(struct tn_cancel *c, const char *dir, int lines,
+                   bool (*on_data)(void *arg, const char *data, size_t n), void *arg, struct tn_error **err)
 {
     tn_autoclose int changes = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (changes < 0 || inotify_add_watch(changes, dir, TN_SHIM_CHANGES) < 0)

@@ -9,7 +9,7 @@
  * Each step begins by looking, so that a run that was killed anywhere in between is finished by the next one. File and
  * runtime always say the same in the end: a reload by somebody else does not turn traffic back.
  */
-#include "lib/balancer/haproxy/haproxy.h"
+#include "lib/balancer/haproxy/apply.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -19,22 +19,9 @@
 #include "lib/base/text.h"
 #include "lib/transport/shim.h"
 
-enum { POLL_MS = 5, PROGRAM_MS = 30000, SLOTS_A_LINE = 20 };
+enum { PROGRAM_MS = 30000, SLOTS_A_LINE = 20 };
 
-struct apply {
-    struct tn_haproxy *h;
-    struct tn_cancel *c;
-    const struct tn_traffic *want;
-    char *before; /* bytes on disk; NULL when absent */
-    size_t before_len;
-    struct tn_haproxy_file old, next;
-    char *text; /* of next */
-    struct tn_haproxy_runtime runtime;
-    bool running, written, reloaded, changed;
-    struct tn_error **err;
-};
-
-static void apply_clear(struct apply *a)
+static void apply_clear(struct tn_haproxy_run *a)
 {
     free(a->before);
     free(a->text);
@@ -43,20 +30,9 @@ static void apply_clear(struct apply *a)
     tn_haproxy_runtime_clear(&a->runtime);
 }
 
-static int look(struct apply *a)
-{
-    tn_haproxy_runtime_clear(&a->runtime);
-    return tn_haproxy_ask(a->h, a->c, &a->next, &a->runtime, a->err);
-}
-
-static int pause_for(struct apply *a, const char *name)
-{
-    return tn_wait_fd(a->c, name, -1, tn_mono_ms() + POLL_MS, a->err);
-}
-
 /* ---- 1 */
 
-static int read_before(struct apply *a, bool force)
+static int read_before(struct tn_haproxy_run *a, bool force)
 {
     enum tn_haproxy_owner owner;
     int code = tn_haproxy_load(a->h, &a->before, &a->before_len, &owner, &a->old, a->err);
@@ -77,7 +53,7 @@ static int read_before(struct apply *a, bool force)
     return TN_OK;
 }
 
-static void work_out(struct apply *a, bool trim)
+static void work_out(struct tn_haproxy_run *a, bool trim)
 {
     tn_haproxy_file_clear(&a->next);
     free(a->text);
@@ -85,14 +61,14 @@ static void work_out(struct apply *a, bool trim)
     a->text = tn_haproxy_render(&a->h->id, &a->next);
 }
 
-static bool same_bytes(const struct apply *a)
+static bool same_bytes(const struct tn_haproxy_run *a)
 {
     return a->before != NULL && strlen(a->text) == a->before_len &&
            memcmp(a->text, a->before, a->before_len) == 0;
 }
 
 /* A user's file without backends has no frontend that could prove it. */
-static bool is_loaded(const struct apply *a)
+static bool is_loaded(const struct tn_haproxy_run *a)
 {
     if (a->next.n == 0 && a->h->managed_dir == NULL) {
         return same_bytes(a) || a->reloaded;
@@ -100,7 +76,7 @@ static bool is_loaded(const struct apply *a)
     return a->running && a->runtime.generation_loaded && tn_haproxy_has_slots(&a->next, &a->runtime);
 }
 
-static int plan(struct apply *a)
+static int plan(struct tn_haproxy_run *a)
 {
     a->running = a->h->managed_dir == NULL || tn_haproxy_runs(a->h);
     if (a->running) {
@@ -111,7 +87,7 @@ static int plan(struct apply *a)
     }
     for (int trim = 0; trim < 2; trim++) {
         work_out(a, trim == 1);
-        int code = a->running ? look(a) : TN_OK;
+        int code = a->running ? tn_haproxy_look(a) : TN_OK;
         if (code < 0 || is_loaded(a)) {
             return code;
         }
@@ -121,7 +97,7 @@ static int plan(struct apply *a)
 
 /* ---- 2 */
 
-static void put_back(struct apply *a)
+static void put_back(struct tn_haproxy_run *a)
 {
     struct tn_host *host = a->h->base.host;
     if (!a->written) {
@@ -148,7 +124,7 @@ static char *what_it_said(const struct tn_run_result *r)
     return tn_buf_take(&clean);
 }
 
-static int run(struct apply *a, const char *const *argv, const char *what)
+static int run(struct tn_haproxy_run *a, const char *const *argv, const char *what)
 {
     struct tn_run_result r = {.out = TN_BUF_INIT(64 << 10), .err_text = TN_BUF_INIT(64 << 10)};
     int code = a->h->base.host->ops->run(a->h->base.host, a->c, argv, NULL, PROGRAM_MS, &r, a->err);
@@ -163,7 +139,7 @@ static int run(struct apply *a, const char *const *argv, const char *what)
     return code;
 }
 
-static int test(struct apply *a)
+static int test(struct tn_haproxy_run *a)
 {
     const struct tn_command *own = &a->h->base.config->test;
     if (a->h->managed_dir == NULL) {
@@ -174,7 +150,7 @@ static int test(struct apply *a)
     return code == TN_OK ? run(a, argv, "test") : code;
 }
 
-static int write_file(struct apply *a)
+static int write_file(struct tn_haproxy_run *a)
 {
     struct tn_host *host = a->h->base.host;
     if (same_bytes(a)) {
@@ -194,13 +170,13 @@ static int write_file(struct apply *a)
 
 /* ---- 4 (before 3, as 3 uses it) */
 
-static int bring(struct apply *a, enum tn_haproxy_phase phase)
+static int bring(struct tn_haproxy_run *a, enum tn_haproxy_phase phase)
 {
     int64_t deadline = tn_mono_ms() + a->h->timeout;
     size_t last = SIZE_MAX;
     tn_autobuf answer = TN_BUF_INIT(64 << 10);
     for (;;) {
-        int code = look(a);
+        int code = tn_haproxy_look(a);
         if (code < 0) {
             return code;
         }
@@ -219,7 +195,7 @@ static int bring(struct apply *a, enum tn_haproxy_phase phase)
                                 a->h->id.balancer, differ, (long long)a->h->timeout,
                                 said.data != NULL ? said.data : "");
         }
-        if (differ >= last && (code = pause_for(a, "haproxy to take over its servers")) < 0) {
+        if (differ >= last && (code = tn_haproxy_pause_for(a, "haproxy to take over its servers")) < 0) {
             return code;
         }
         last = differ;
@@ -235,7 +211,7 @@ static int bring(struct apply *a, enum tn_haproxy_phase phase)
 
 /* After a reload the old worker goes on serving its connections with the servers it knows. It must not know those that
  * leave: they are taken out of it first, as long as each backend keeps one that stays. */
-static int take_out_first(struct apply *a)
+static int take_out_first(struct tn_haproxy_run *a)
 {
     if (!a->running || !a->runtime.pid) {
         return TN_OK;
@@ -255,7 +231,7 @@ static int take_out_first(struct apply *a)
     return bring(a, TN_HAPROXY_TAKE_OUT);
 }
 
-static int reload_once(struct apply *a)
+static int reload_once(struct tn_haproxy_run *a)
 {
     if (a->h->managed_dir == NULL) {
         return run(a, (const char *const *)a->h->base.config->reload.argv, "reload");
@@ -263,10 +239,10 @@ static int reload_once(struct apply *a)
     return a->running ? tn_shim_signal(a->h->run_dir, SIGUSR2, a->err) : tn_haproxy_start(a->h, a->c, a->err);
 }
 
-static int not_loaded(struct apply *a)
+static int not_loaded(struct tn_haproxy_run *a)
 {
     struct tn_haproxy *h = a->h;
-    tn_autofree char *complaint = h->managed_dir != NULL ? tn_haproxy_complaint(h) : NULL;
+    tn_autofree char *complaint = h->managed_dir != NULL ? tn_haproxy_complaint(h, a->output_before) : NULL;
     if (complaint != NULL) {
         return tn_error_set(a->err, TN_EFAIL, "balancer '%s': haproxy does not run with the new file: %s",
                             h->id.balancer, complaint);
@@ -285,7 +261,7 @@ static int not_loaded(struct apply *a)
 }
 
 /* The old worker still answers for a moment, and then nobody does. */
-static int wait_loaded(struct apply *a, int64_t old_pid)
+static int wait_loaded(struct tn_haproxy_run *a, int64_t old_pid)
 {
     int64_t deadline = tn_mono_ms() + a->h->timeout;
     while (tn_mono_ms() < deadline) {
@@ -305,7 +281,7 @@ static int wait_loaded(struct apply *a, int64_t old_pid)
         if (a->h->managed_dir != NULL && !tn_haproxy_runs(a->h)) {
             break;
         }
-        code = pause_for(a, "haproxy to load its new file");
+        code = tn_haproxy_pause_for(a, "haproxy to load its new file");
         if (code < 0) {
             return code;
         }
@@ -314,7 +290,7 @@ static int wait_loaded(struct apply *a, int64_t old_pid)
 }
 
 /* The old file again; the runtime, of which servers may have been taken, too. The first error is the one that counts. */
-static void undo(struct apply *a, bool asked)
+static void undo(struct tn_haproxy_run *a, bool asked)
 {
     struct tn_error **err = a->err;
     a->err = NULL;
@@ -333,11 +309,12 @@ static void undo(struct apply *a, bool asked)
     a->err = err;
 }
 
-static int reload(struct apply *a)
+static int reload(struct tn_haproxy_run *a)
 {
     int64_t old_pid = a->running ? a->runtime.pid : 0;
     bool ran = a->running;
     a->changed = true;
+    a->output_before = a->h->managed_dir != NULL ? tn_haproxy_output(a->h) : 0;
     int code = take_out_first(a);
     bool asked = false;
     if (code == TN_OK) {
@@ -357,113 +334,9 @@ static int reload(struct apply *a)
     return code;
 }
 
-/* ---- 4, confirmation */
-
-struct pending {
-    const struct tn_haproxy_backend *b;
-    size_t slot;
-    int64_t answered;
-    int status;
-    bool probed, done;
-};
-
-static struct pending *collect(const struct apply *a, const char *const *names, size_t n, size_t *out_n)
-{
-    struct pending *v = NULL;
-    size_t cap = 0;
-    *out_n = 0;
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < a->next.n; k++) {
-            int slot = tn_haproxy_slot_of(&a->next.v[k], names[i]);
-            if (slot >= 0) {
-                TN_GROW(v, *out_n, cap);
-                v[(*out_n)++] = (struct pending){.b = &a->next.v[k], .slot = (size_t)slot};
-            }
-        }
-    }
-    return v;
-}
-
-static int not_confirmed(struct apply *a, const struct pending *p)
-{
-    const struct tn_haproxy_server *s = tn_haproxy_server(&a->runtime, p->b->upstream.name, p->slot);
-    return tn_error_set(
-        a->err, TN_ETIMEOUT,
-        "balancer '%s': '%s' in '%s' is not confirmed after %lld ms: check %s, our request %s (status %d)",
-        a->h->id.balancer, p->b->slots[p->slot].instance, p->b->upstream.name, (long long)a->h->timeout,
-        s == NULL || s->check[0] == '\0' ? "none yet" : s->check,
-        p->probed ? "was not answered by it" : "was not sent", p->status);
-}
-
-/* One look at a server that was probed: its own counter rose, and the answer is what the plan expects. */
-static bool answered_ours(const struct apply *a, const struct pending *p)
-{
-    const struct tn_upstream *u = &p->b->upstream;
-    const struct tn_haproxy_server *s = tn_haproxy_server(&a->runtime, u->name, p->slot);
-    bool expected =
-        u->probe_path == NULL
-            ? p->status > 0
-            : tn_haproxy_expects(u->probe_expect != NULL ? u->probe_expect : "200-299", p->status);
-    return s != NULL && p->probed && expected && s->answered > p->answered;
-}
-
-static int probe_all(struct apply *a, struct pending *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct pending *p = &v[i];
-        const struct tn_haproxy_server *s = tn_haproxy_server(&a->runtime, p->b->upstream.name, p->slot);
-        p->probed = false;
-        if (p->done || s == NULL || !tn_haproxy_checked(s)) {
-            continue;
-        }
-        struct tn_error *why = NULL;
-        p->answered = s->answered;
-        p->status = tn_haproxy_probe(a->h, a->c, &p->b->upstream, p->slot, &why);
-        p->probed = true;
-        if (p->status == TN_ECANCELLED) {
-            return tn_error_move(a->err, &why);
-        }
-        tn_error_clear(&why);
-    }
-    return TN_OK;
-}
-
-static int confirm(struct apply *a, const char *const *names, size_t n_names)
-{
-    size_t n, left;
-    tn_autofree struct pending *v = collect(a, names, n_names, &n);
-    if (n < n_names) {
-        return tn_error_set(a->err, TN_EFAIL,
-                            "balancer '%s': an instance to confirm is not among its servers",
-                            a->h->id.balancer);
-    }
-    int64_t deadline = tn_mono_ms() + a->h->timeout;
-    for (left = n; left > 0;) {
-        int code = probe_all(a, v, n);
-        code = code == TN_OK ? look(a) : code;
-        if (code < 0) {
-            return code;
-        }
-        const struct pending *open = NULL;
-        left = 0;
-        for (size_t i = 0; i < n; i++) {
-            v[i].done = v[i].done || answered_ours(a, &v[i]);
-            open = v[i].done ? open : &v[i];
-            left += v[i].done ? 0 : 1;
-        }
-        if (left > 0 && tn_mono_ms() > deadline) {
-            return not_confirmed(a, open);
-        }
-        if (left > 0 && (code = pause_for(a, "haproxy to confirm its new servers")) < 0) {
-            return code;
-        }
-    }
-    return TN_OK;
-}
-
 /* ---- 5 */
 
-static int read_back(struct apply *a)
+static int read_back(struct tn_haproxy_run *a)
 {
     size_t len = 0;
     struct tn_host *host = a->h->base.host;
@@ -475,7 +348,7 @@ static int read_back(struct apply *a)
         return tn_error_set(a->err, TN_ESTALE, "file '%s' was changed by somebody else in the meantime",
                             a->h->file);
     }
-    int code = look(a);
+    int code = tn_haproxy_look(a);
     if (code < 0) {
         return code;
     }
@@ -488,16 +361,18 @@ static int read_back(struct apply *a)
     return TN_OK;
 }
 
-static int carry_out(struct apply *a, const char *const *names, size_t n_names, bool force)
+static int carry_out(struct tn_haproxy_run *a, const char *const *names, size_t n_names, bool force)
 {
     int code = read_before(a, force);
     code = code == TN_OK ? plan(a) : code;
     code = code == TN_OK ? write_file(a) : code;
     if (code == TN_OK && !is_loaded(a)) {
-        code = reload(a);
+        /* A run that was killed between writing and testing leaves a file that nobody tested. */
+        code = a->written ? TN_OK : test(a);
+        code = code == TN_OK ? reload(a) : code;
     }
     code = code == TN_OK ? bring(a, TN_HAPROXY_ADMIT) : code;
-    code = code == TN_OK ? confirm(a, names, n_names) : code;
+    code = code == TN_OK ? tn_haproxy_confirm(a, names, n_names) : code;
     code = code == TN_OK ? bring(a, TN_HAPROXY_TAKE_OUT) : code;
     return code == TN_OK ? read_back(a) : code;
 }
@@ -506,7 +381,7 @@ int tn_haproxy_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const st
                      const char *const *confirm_new, size_t n_confirm, bool force, char **note,
                      struct tn_error **err)
 {
-    struct apply a = {.h = (struct tn_haproxy *)b, .c = c, .want = want, .err = err};
+    struct tn_haproxy_run a = {.h = (struct tn_haproxy *)b, .c = c, .want = want, .err = err};
     int64_t start = tn_mono_ms();
     int code = tn_haproxy_check(want, err);
     code = code == TN_OK ? tn_haproxy_check_routes(want, a.h->managed_dir != NULL, err) : code;

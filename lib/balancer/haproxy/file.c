@@ -61,11 +61,13 @@ char *tn_haproxy_frontend(const struct tn_haproxy_identity *id, const char *gene
                      id->balancer, generation);
 }
 
+/* noreuseport: two HAProxys of one user would share the port without a word, each with half of the requests. */
 static void put_global(struct tn_buf *b)
 {
     tn_buf_puts(b, "global\n"
                    "    stats socket unix@admin.sock mode 600 level admin expose-fd listeners\n"
                    "    hard-stop-after 5m\n"
+                   "    noreuseport\n"
                    "defaults\n"
                    "    mode http\n"
                    "    timeout connect 2s\n"

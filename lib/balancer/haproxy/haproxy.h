@@ -10,6 +10,7 @@
  *   managed.c  HAProxy as a program of ours, under the shim
  *   link.c     the two channels: runtime API and probe frontend
  *   apply.c    the one operation that changes anything
+ *   confirm.c  its wait for new servers to have answered
  *   haproxy.c  the driver: observe, current, remove, doctor
  *
  * A backend has fixed slots s1..sN. A slot is free, serves an instance, or is being left by one: it then keeps the
@@ -199,8 +200,10 @@ int tn_haproxy_keep(struct tn_haproxy *h, struct tn_error **err); /* from now on
 int tn_haproxy_stop(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error **err);
 int tn_haproxy_wipe(struct tn_haproxy *h, struct tn_cancel *c,
                     struct tn_error **err); /* stopped, and nothing is left */
-/* The last complaint in its output, for messages. Caller frees; NULL when there is none. */
-char *tn_haproxy_complaint(const struct tn_haproxy *h);
+/* Bytes of output so far, and the first alert after so many bytes (it is the one that names the reason). Caller frees;
+ * NULL when there is none. */
+size_t tn_haproxy_output(const struct tn_haproxy *h);
+char *tn_haproxy_complaint(const struct tn_haproxy *h, size_t from);
 
 /* ---- apply.c */
 int tn_haproxy_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,

@@ -144,21 +144,29 @@ int tn_haproxy_stop(struct tn_haproxy *h, struct tn_cancel *c, struct tn_error *
     return tn_fs_exists(h->run_dir) ? tn_shim_stop(c, h->run_dir, err) : TN_OK;
 }
 
-char *tn_haproxy_complaint(const struct tn_haproxy *h)
+static char *output_of(const struct tn_haproxy *h, size_t *len)
 {
     tn_autofree char *path = tn_path_join(h->run_dir, "output.log");
-    tn_autofree char *text = tn_fs_read(path, 4 * (size_t)OUTPUT_MAX, NULL, NULL);
-    char *found = NULL;
-    for (char *line = text; line != NULL && *line != '\0';) {
-        char *end = strchr(line, '\n');
-        if (end != NULL) {
-            *end++ = '\0';
-        }
-        if (tn_starts_with(line, "[ALERT]")) {
-            free(found);
-            found = tn_strndup(line, 400);
-        }
-        line = end;
+    *len = 0;
+    return tn_fs_read(path, 4 * (size_t)OUTPUT_MAX, len, NULL);
+}
+
+size_t tn_haproxy_output(const struct tn_haproxy *h)
+{
+    size_t len;
+    tn_autofree char *text = output_of(h, &len);
+    return text != NULL ? len : 0;
+}
+
+char *tn_haproxy_complaint(const struct tn_haproxy *h, size_t from)
+{
+    size_t len;
+    tn_autofree char *text = output_of(h, &len);
+    const char *alert = text != NULL ? strstr(text + (from < len ? from : 0), "[ALERT]") : NULL;
+    tn_autobuf clean = TN_BUF_INIT(1024);
+    if (alert == NULL) {
+        return NULL;
     }
-    return found;
+    tn_filter(&clean, alert, strcspn(alert, "\n"), false);
+    return tn_buf_take(&clean);
 }

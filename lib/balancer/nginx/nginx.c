@@ -61,7 +61,7 @@ static void add_left(struct tn_nginx *n, const struct tn_traffic *t, bool loaded
                                                .port = l->at.port,
                                                .in_rotation = loaded ? TN_NO : TN_CANNOT_TELL,
                                                .drained = loaded ? quiet : TN_NO,
-                                               .running = l->running,
+                                               .running = tn_nginx_left_drained(l) ? 0 : l->running,
                                                .answered = -1});
     }
 }

@@ -39,14 +39,16 @@ int tn_nginx_find_asker(struct tn_nginx *n, struct tn_cancel *c, struct tn_error
     } tries[] = {{curl, TN_ASK_CURL}, {wget, TN_ASK_WGET}};
     for (size_t i = 0; i < TN_COUNT(tries); i++) {
         struct tn_run_result r = {0};
-        int rc = tn_nginx_run(n, c, tries[i].argv, &r, err);
+        struct tn_error *why = NULL;
+        int rc = tn_nginx_run(n, c, tries[i].argv, &r, &why);
         tn_run_result_clear(&r);
         if (rc == TN_OK) {
             n->asker = tries[i].asker;
             return TN_OK;
         }
         if (rc != TN_ENOTFOUND)
-            return rc;
+            return tn_error_move(err, &why);
+        tn_error_free(why);
     }
     tn_error_set(err, TN_EUNSUPPORTED, "balancer '%s': %s has neither curl nor wget: nobody there can ask nginx which "
                  "configuration it runs", n->base.config->name, h->name);
@@ -90,8 +92,8 @@ static int ask_exec(struct tn_nginx *n, struct tn_cancel *c, const char *generat
 {
     static const char *const curl[] = {"curl", "-q", "-s", "--noproxy", "*", "-m", EXEC_SECONDS, "-H",
                                        "Connection: close"};
-    static const char *const wget[] = {"env", "-u", "http_proxy", "-u", "HTTP_PROXY", "wget", "-q", "-T",
-                                       EXEC_SECONDS, "-O"};
+    /* No -T: some builds of busybox crash on it. The loopback server ends each request within 5 s itself. */
+    static const char *const wget[] = {"env", "-u", "http_proxy", "-u", "HTTP_PROXY", "wget", "-q", "-O"};
     const char *argv[16 + 4 * TN_NGINX_FRESH];
     size_t k = 0;
     bool is_curl = n->asker == TN_ASK_CURL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/fs.h"
 #include "lib/base/hash.h"
 #include "lib/base/text.h"
@@ -134,7 +135,7 @@ static int host_write(struct tn_host *h, const char *path, const void *data, siz
     tn_autofree char *temporary = tn_path_join(folder, name);
     tn_autofree char *what = tn_format("%s: file '%s'", h->name, path);
     tn_autobuf archive = TN_BUF_INIT(len + 4096);
-    tn_tar_write(&archive, name, data, len, entry.mode, entry.uid, entry.gid);
+    tn_tar_write(&archive, name, data, len, &entry, tn_wall_ms() / 1000);
     code = put_archive(self, folder, &archive, what, err);
     if (code != TN_OK)
         return code;

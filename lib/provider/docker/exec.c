@@ -119,10 +119,17 @@ int tn_docker_exec_in(struct tn_docker *d, size_t host, struct tn_cancel *c, con
     json_t *body = json_pack("{s:b,s:b}", "Detach", 0, "Tty", 0);
     struct tn_call call = {
         .method = "POST", .path = path, .json = body, .timeout_ms = timeout_ms > 0 ? timeout_ms : -1};
-    code = collect(d, host, c, &call, false, what, out, err);
+    struct tn_error *why = NULL;
+    code = collect(d, host, c, &call, false, what, out, &why);
     json_decref(body);
-    if (code == TN_OK)
-        code = exit_code_of(d, host, c, exec_id, what, &out->exit_code, err);
+    if (code == TN_ETIMEOUT && timeout_ms > 0) {
+        char text[32];
+        tn_error_set(&why, TN_ETIMEOUT, "%s: command '%s' did not end within %s", what, argv[0],
+                     tn_format_duration(timeout_ms, text, sizeof text));
+    }
+    if (code != TN_OK)
+        return tn_error_move(err, &why);
+    code = exit_code_of(d, host, c, exec_id, what, &out->exit_code, err);
     if (code != TN_OK)
         return code;
     out->signal = tn_docker_signal_of(out->exit_code);

@@ -71,7 +71,7 @@ static bool is_rate_limit(const char *words)
 
 /* The registry's no, as the engine reports it. Hub says "denied" for what does not exist as well, so without a login
  * it is read as not found. */
-static int registry_said(const struct wanted *w, const char *words, int status, struct tn_error **err)
+static int registry_said(const struct wanted *w, const char *words, int status, bool pulling, struct tn_error **err)
 {
     const char *r = w->ref.domain;
     if (is_rate_limit(words) || status == 429) {
@@ -89,6 +89,8 @@ static int registry_said(const struct wanted *w, const char *words, int status, 
         tn_error_set(err, TN_EAUTH, "image '%s': registry '%s' wants a login: %s", w->name, r, words);
         return tn_error_hint(err, "give docker.registry in the plan, or run docker login %s", r);
     }
+    if (pulling && status != 404 && strstr(words, "not found") == NULL && strstr(words, "manifest unknown") == NULL)
+        return tn_error_set(err, TN_EFAIL, "pull of image '%s': %s", w->name, words);
     tn_error_set(err, TN_ENOTFOUND, "image '%s': not on the engine and the registry says: %s", w->name, words);
     return login ? tn_error_hint(err, "docker.io answers the same when a login is needed") : TN_ENOTFOUND;
 }
@@ -105,7 +107,7 @@ static char *ask_registry(struct tn_docker *d, size_t host, struct tn_cancel *c,
     char *pinned = NULL;
     if (a.status >= 400) {
         tn_autofree char *words = tn_docker_message(a.body.data, a.body.len);
-        registry_said(w, words, a.status, err);
+        registry_said(w, words, a.status, false, err);
     } else {
         json_t *o = tn_docker_json(a.body.data, a.body.len, err);
         const char *digest = tn_docker_text(json_object_get(o, "Descriptor"), "digest");
@@ -159,6 +161,9 @@ static char *resolve_on(struct tn_docker *d, size_t host, struct tn_cancel *c, s
         found = resolve_at_registry(d, host, c, w, &registry);
     if (found == NULL && always && registry->code != TN_EAUTH && registry->code != TN_ECANCELLED)
         found = ask_engine(d, host, c, w, note, &code, &engine);
+    if (found != NULL && registry != NULL && note != NULL && *note == NULL)
+        *note = tn_format("image '%s': registry '%s' gave no answer: the engine's own copy is used", w->name,
+                          w->ref.domain);
     if (found == NULL)
         tn_error_move(err, registry != NULL ? &registry : &engine);
     tn_error_free(engine);
@@ -259,8 +264,8 @@ static int pull_once(struct preparation *t, bool *again, struct tn_error **err)
     } else if (a.status >= 400 || stream.error != NULL) {
         tn_autofree char *words =
             stream.error != NULL ? tn_strdup(stream.error) : tn_docker_message(a.body.data, a.body.len);
-        *again = a.status >= 500 && !is_rate_limit(words);
-        code = registry_said(t->w, words, a.status, err);
+        code = registry_said(t->w, words, a.status, true, err);
+        *again = a.status >= 500 && code != TN_EAUTH && !is_rate_limit(words);
     } else if (!tn_pull_is_clean(&stream)) {
         code = tn_error_set(err, TN_EPROTO, "pull of image '%s': the engine's progress ended in the middle", t->ref);
     }

@@ -91,6 +91,13 @@ int tn_docker_signal_of(int exit_code)
     return exit_code > 128 && exit_code < 128 + NSIG ? exit_code - 128 : 0;
 }
 
+/* It becomes part of paths. */
+static bool is_id(const char *s)
+{
+    size_t n = s != NULL ? strspn(s, "0123456789abcdef") : 0;
+    return n >= 12 && n <= 64 && s[n] == '\0';
+}
+
 /* A link adds names like "/other/alias"; the container's own has one slash. */
 static const char *own_name(const json_t *names)
 {
@@ -159,7 +166,7 @@ int tn_docker_list(const json_t *list, size_t host, const char *address, struct 
     {
         const json_t *labels = json_object_get(c, "Labels");
         const char *name = own_name(json_object_get(c, "Names"));
-        if (name == NULL || tn_docker_text(c, "Id") == NULL)
+        if (name == NULL || !is_id(tn_docker_text(c, "Id")))
             return tn_error_set(err, TN_EPROTO, "a container in the engine's list has no name or no id");
         if (tn_docker_text(labels, TN_LABEL_SERVICE) == NULL ||
             tn_docker_text(labels, TN_LABEL_REVISION) == NULL || json_object_get(labels, TN_LABEL_HOOK) != NULL)
@@ -193,7 +200,7 @@ int tn_docker_inspect(const json_t *o, struct tn_inspect *out, struct tn_error *
     const char *started = tn_docker_text(state, "StartedAt");
     int64_t at = started != NULL ? tn_parse_time(started) : -1;
     out->started_at = at > 0 ? at : 0;
-    if (out->id == NULL || out->status == NULL)
+    if (!is_id(out->id) || out->status == NULL)
         return tn_error_set(err, TN_EPROTO, "the engine's description of a container has no id or no state");
     return TN_OK;
 }

@@ -28,17 +28,17 @@ static unsigned checksum(const unsigned char *h)
     return sum;
 }
 
-void tn_tar_write(struct tn_buf *out, const char *name, const void *data, size_t len, unsigned mode, unsigned uid,
-                  unsigned gid)
+void tn_tar_write(struct tn_buf *out, const char *name, const void *data, size_t len, const struct tn_tar_entry *like,
+                  int64_t mtime_s)
 {
     static const char zeros[BLOCK];
     char h[BLOCK] = {0};
     snprintf(h, MODE, "%s", name);
-    snprintf(h + MODE, 8, "%07o", mode & 07777u);
-    snprintf(h + UID, 8, "%07o", uid & 07777777u);
-    snprintf(h + GID, 8, "%07o", gid & 07777777u);
+    snprintf(h + MODE, 8, "%07o", like->mode & 07777u);
+    snprintf(h + UID, 8, "%07o", like->uid & 07777777u);
+    snprintf(h + GID, 8, "%07o", like->gid & 07777777u);
     snprintf(h + SIZE, 12, "%011llo", (unsigned long long)len & 077777777777ull);
-    snprintf(h + MTIME, 12, "%011o", 0u);
+    snprintf(h + MTIME, 12, "%011llo", (unsigned long long)mtime_s & 077777777777ull);
     h[TYPE] = '0';
     memcpy(h + MAGIC, "ustar\00000", 8);
     snprintf(h + CHECKSUM, 8, "%06o", checksum((const unsigned char *)h));

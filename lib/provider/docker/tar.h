@@ -3,7 +3,7 @@
 #define TN_PROVIDER_DOCKER_TAR_H
 
 #include <stddef.h>
-#include <sys/types.h>
+#include <stdint.h>
 
 #include "turnout/error.h"
 #include "lib/base/buf.h"
@@ -15,9 +15,9 @@ struct tn_tar_entry {
     const char *data;     /* in the archive */
     size_t len;
 };
-/* Appends an archive with the single file `name` (≤ 99 bytes). */
-void tn_tar_write(struct tn_buf *out, const char *name, const void *data, size_t len, unsigned mode, unsigned uid,
-                  unsigned gid);
+/* Appends an archive with the single file `name` (≤ 99 bytes), owner and mode as of `like`. */
+void tn_tar_write(struct tn_buf *out, const char *name, const void *data, size_t len, const struct tn_tar_entry *like,
+                  int64_t mtime_s);
 /* The first entry that is no header extension. TN_EPROTO when there is none, or it is cut. */
 int tn_tar_first(const char *archive, size_t len, struct tn_tar_entry *out, struct tn_error **err);
 

@@ -9,14 +9,15 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-#define DOC_MAX ((size_t)64 << 10)
+#define DOC_MAX      ((size_t)64 << 10)
 #define CREATE_TRIES 4
 
 static char *doc_path(const struct tn_process *p, const char *name, struct tn_error **err)
 {
     if (tn_process_name_ok(name))
         return tn_format("%s/%s.json", p->docs, name);
-    tn_error_set(err, TN_EFAIL, "document '%s': only letters, digits, '.', '_' and '-' can be in its name", name);
+    tn_error_set(err, TN_EFAIL, "document '%s': only letters, digits, '.', '_' and '-' can be in its name",
+                 name);
     return NULL;
 }
 
@@ -65,7 +66,8 @@ int tn_process_doc_create(struct tn_provider *p, struct tn_cancel *c, size_t hos
     return rc == TN_OK ? tn_error_set(err, TN_EBUSY, "document '%s': comes and goes", name) : rc;
 }
 
-static int add(struct tn_docs *out, const char *path, const char *name, size_t name_len, struct tn_error **err)
+static int add(struct tn_docs *out, const char *path, const char *name, size_t name_len,
+               struct tn_error **err)
 {
     struct tn_error *why = NULL;
     json_t *body = doc_read(path, &why);

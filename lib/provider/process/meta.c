@@ -9,7 +9,7 @@
 #include "lib/transport/shim.h"
 #include "lib/transport/shim_files.h"
 
-#define META_MAX ((size_t)1 << 20)
+#define META_MAX  ((size_t)1 << 20)
 #define PORTS_MAX 64
 
 static bool valid(const json_t *meta)
@@ -18,7 +18,8 @@ static bool valid(const json_t *meta)
     const char *key;
     if (!json_is_object(labels))
         return false;
-    json_object_foreach(labels, key, value) {
+    json_object_foreach(labels, key, value)
+    {
         if (!json_is_string(value))
             return false;
     }
@@ -49,7 +50,8 @@ static void read_ports(const json_t *meta, struct tn_instance *out)
     const char *name;
     if (json_is_object(ports) && json_object_size(ports) <= PORTS_MAX) {
         out->ports = tn_alloc((json_object_size(ports) + 1) * sizeof(*out->ports));
-        json_object_foreach(ports, name, value) {
+        json_object_foreach(ports, name, value)
+        {
             json_int_t port = json_is_integer(value) ? json_integer_value(value) : 0;
             if (port < 1 || port > 65535)
                 continue;

@@ -34,7 +34,8 @@ static int observe_one(struct tn_provider *p, const char *name, const char *app,
     return TN_OK;
 }
 
-static int observe_all(struct tn_provider *p, const char *app, struct tn_observation *out, struct tn_error **err)
+static int observe_all(struct tn_provider *p, const char *app, struct tn_observation *out,
+                       struct tn_error **err)
 {
     const struct tn_process *self = tn_process_of(p);
     char **names = NULL;
@@ -49,8 +50,8 @@ static int observe_all(struct tn_provider *p, const char *app, struct tn_observa
 }
 
 /* A folder that cannot be read is a host that does not answer: what it holds is unknown, not absent. */
-static int process_observe(struct tn_provider *p, struct tn_cancel *c, const char *app, struct tn_observation *out,
-                           struct tn_error **err)
+static int process_observe(struct tn_provider *p, struct tn_cancel *c, const char *app,
+                           struct tn_observation *out, struct tn_error **err)
 {
     (void)c;
     (void)err;
@@ -66,7 +67,8 @@ static int process_observe(struct tn_provider *p, struct tn_cancel *c, const cha
 }
 
 static int process_doctor(struct tn_provider *p, struct tn_cancel *c,
-                          void (*report)(void *arg, bool ok, const char *text), void *arg, struct tn_error **err)
+                          void (*report)(void *arg, bool ok, const char *text), void *arg,
+                          struct tn_error **err)
 {
     (void)c;
     (void)err;

@@ -47,17 +47,21 @@ int tn_process_instance(const char *run_dir, const char *name, const json_t *met
                         struct tn_error **err);
 
 /* The slots. */
-int tn_process_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, struct tn_error **err);
-int tn_process_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, const char *signal,
-                    int64_t grace_ms, struct tn_error **err);
+int tn_process_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                     struct tn_error **err);
+int tn_process_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
+                    const char *signal, int64_t grace_ms, struct tn_error **err);
 int tn_process_set_restart(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
                            const char *policy, struct tn_error **err);
-int tn_process_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail, bool follow,
-                    bool (*on_data)(void *arg, const char *data, size_t n), void *arg, struct tn_error **err);
-int tn_process_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, const char *const *argv,
-                    int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err);
-int tn_process_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, const char *const *argv,
-                    int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err);
+int tn_process_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail,
+                    bool follow, bool (*on_data)(void *arg, const char *data, size_t n), void *arg,
+                    struct tn_error **err);
+int tn_process_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
+                    const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                    struct tn_error **err);
+int tn_process_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                    const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                    struct tn_error **err);
 bool tn_process_port_taken(struct tn_provider *p, size_t host, int port);
 int tn_process_doc_create(struct tn_provider *p, struct tn_cancel *c, size_t host, const char *name,
                           const json_t *body, json_t **existing, struct tn_error **err);

@@ -39,8 +39,8 @@ char *tn_process_name_from(const char *text)
 static void impossible(struct tn_buf *all, const struct tn_service *s, const char *key, bool set)
 {
     if (set)
-        tn_buf_printf(all, "%sservice '%s': '%s' is not possible on a process cluster", all->len ? "; " : "", s->name,
-                      key);
+        tn_buf_printf(all, "%sservice '%s': '%s' is not possible on a process cluster", all->len ? "; " : "",
+                      s->name, key);
 }
 
 static void check_service(struct tn_buf *all, const struct tn_service *s)
@@ -143,18 +143,20 @@ int tn_process_spec(const struct tn_start *s, const char *const *argv, json_t **
     if (!argv)
         argv = (const char *const *)s->spec->command.argv;
     if (!argv || !argv[0])
-        return tn_error_set(err, TN_EPLAN, "service '%s': 'command' is required on a process cluster", s->service);
+        return tn_error_set(err, TN_EPLAN, "service '%s': 'command' is required on a process cluster",
+                            s->service);
     const char *sig = s->spec->stop.signal ? s->spec->stop.signal : "SIGTERM";
     if (tn_signal_number(sig) == 0)
-        return tn_error_set(err, TN_EPLAN, "service '%s': stop.signal '%s' is not a signal of this host", s->service,
-                            sig);
+        return tn_error_set(err, TN_EPLAN, "service '%s': stop.signal '%s' is not a signal of this host",
+                            s->service, sig);
     json_t *env = json_object();
     int rc = fill_env(env, s, err);
     if (rc == TN_OK) {
         tn_autofree char *cwd = cwd_of(s);
-        *out = json_pack("{s:o, s:O, s:s, s:s, s:I}", "argv", argv_of(s, argv), "env", env, "cwd", cwd, "signal", sig,
-                         "grace_ms", (json_int_t)s->spec->stop.grace);
-        rc = *out ? TN_OK : tn_error_set(err, TN_EFAIL, "service '%s': its folder is not UTF-8 text", s->service);
+        *out = json_pack("{s:o, s:O, s:s, s:s, s:I}", "argv", argv_of(s, argv), "env", env, "cwd", cwd,
+                         "signal", sig, "grace_ms", (json_int_t)s->spec->stop.grace);
+        rc = *out ? TN_OK
+                  : tn_error_set(err, TN_EFAIL, "service '%s': its folder is not UTF-8 text", s->service);
     }
     json_decref(env);
     return rc;

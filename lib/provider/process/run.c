@@ -24,7 +24,7 @@
 #include "lib/transport/shim_tail.h"
 
 #define BEGIN_MS 10000
-#define STALE_S 600
+#define STALE_S  600
 
 bool tn_process_port_taken(struct tn_provider *p, size_t host, int port)
 {
@@ -43,7 +43,8 @@ static char *run_dir(struct tn_provider *p, const char *name, struct tn_error **
 {
     if (tn_process_name_ok(name))
         return tn_path_join(tn_process_of(p)->instances, name);
-    tn_error_set(err, TN_EFAIL, "instance '%s': only letters, digits, '.', '_' and '-' can be in its name", name);
+    tn_error_set(err, TN_EFAIL, "instance '%s': only letters, digits, '.', '_' and '-' can be in its name",
+                 name);
     return NULL;
 }
 
@@ -86,15 +87,16 @@ static int exec_failed(const struct tn_start *s, const struct tn_shim_status *st
         tn_error_set(err, TN_EFAIL, "program '%s': %s", argv0, st->error + strlen(from));
     else
         tn_error_set(err, TN_EFAIL, "%s", st->error);
-    return tn_error_hint(err, "'command' and 'working_dir' of service '%s' are looked up from '%s'", s->service,
-                         s->dir ? s->dir : "/");
+    return tn_error_hint(err, "'command' and 'working_dir' of service '%s' are looked up from '%s'",
+                         s->service, s->dir ? s->dir : "/");
 }
 
 static int launch(struct tn_cancel *c, const char *dir, const struct tn_start *s, struct tn_error **err)
 {
     int rc = tn_shim_start(c, dir, BEGIN_MS, err);
     struct tn_shim_status st;
-    if (rc == TN_OK || tn_shim_read(dir, &st, NULL) != TN_OK || st.state != TN_SHIM_ENDED || st.lost || !st.error[0])
+    if (rc == TN_OK || tn_shim_read(dir, &st, NULL) != TN_OK || st.state != TN_SHIM_ENDED || st.lost ||
+        !st.error[0])
         return rc;
     (void)remove_run(dir, NULL);
     return exec_failed(s, &st, err);
@@ -114,7 +116,8 @@ static int take_over(struct tn_cancel *c, const char *dir, const struct tn_start
     if (same)
         return launch(c, dir, s, err);
     if (!ours)
-        return tn_error_set(err, TN_ESTRANGER, "instance '%s' belongs to '%s' or to another environment", s->name, app);
+        return tn_error_set(err, TN_ESTRANGER, "instance '%s' belongs to '%s' or to another environment",
+                            s->name, app);
     return tn_error_set(err, TN_EEXISTS, "instance '%s' is there already", s->name);
 }
 
@@ -139,7 +142,8 @@ static int create(const char *dir, const struct tn_start *s, struct tn_error **e
     return rc;
 }
 
-int tn_process_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, struct tn_error **err)
+int tn_process_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                     struct tn_error **err)
 {
     tn_autofree char *dir = run_dir(p, s->name, err);
     if (!dir)
@@ -197,8 +201,8 @@ static int update_stop(const char *dir, const char *signal_name, int64_t grace_m
     return rc;
 }
 
-int tn_process_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, const char *signal,
-                    int64_t grace_ms, struct tn_error **err)
+int tn_process_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
+                    const char *signal, int64_t grace_ms, struct tn_error **err)
 {
     struct tn_error *why = NULL;
     tn_autofree char *dir = own_dir(p, i, &why);
@@ -236,8 +240,9 @@ int tn_process_set_restart(struct tn_provider *p, struct tn_cancel *c, const str
     return tn_fs_write_atomic(path, policy, strlen(policy), 0600, err);
 }
 
-int tn_process_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail, bool follow,
-                    bool (*on_data)(void *arg, const char *data, size_t n), void *arg, struct tn_error **err)
+int tn_process_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail,
+                    bool follow, bool (*on_data)(void *arg, const char *data, size_t n), void *arg,
+                    struct tn_error **err)
 {
     tn_autofree char *dir = own_dir(p, i, err);
     if (!dir)
@@ -251,8 +256,9 @@ int tn_process_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_
     return rc;
 }
 
-int tn_process_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, const char *const *argv,
-                    int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err)
+int tn_process_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
+                    const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                    struct tn_error **err)
 {
     tn_autofree char *dir = own_dir(p, i, err);
     if (!dir)
@@ -272,8 +278,9 @@ int tn_process_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_
     return rc;
 }
 
-int tn_process_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, const char *const *argv,
-                    int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err)
+int tn_process_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                    const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                    struct tn_error **err)
 {
     tn_autofree char *name = tn_process_name_from(s->effect);
     if (!tn_process_name_ok(name))

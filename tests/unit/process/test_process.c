@@ -24,10 +24,11 @@ static struct tn_cluster cluster = {.name = (char *)"here", .kind = TN_CLUSTER_P
 static struct tn_plan plan = {.name = (char *)"shop", .environment = (char *)""};
 static struct tn_provider *p;
 
-#define WAIT "trap 'exit 0' TERM; echo ready; while :; do read -r x < /dev/zero; done"
+#define WAIT "trap 'exit 0' TERM; echo ready; while :; do read -r x < fifo; done"
 
 static const char *web_argv[] = {"/bin/sh", "-c", WAIT, NULL};
-static struct tn_pair web_env[] = {{(char *)"COLOUR", (char *)"blue"}, {(char *)"PORT", (char *)"overridden"}};
+static struct tn_pair web_env[] = {{(char *)"COLOUR", (char *)"blue"},
+                                   {(char *)"PORT", (char *)"overridden"}};
 
 static struct tn_service web_service(void)
 {
@@ -192,8 +193,8 @@ static void test_start_again_and_over_others(void **state)
 
 static void test_strangers_are_left_alone(void **state)
 {
-    static const char *const metas[] = {NULL, "", "[]", "{}", "{\"labels\":{\"turnout.app\":1}}",
-                                        "{\"labels\":{\"turnout.app\":\"shop\"}}"};
+    static const char *const metas[] = {
+        NULL, "", "[]", "{}", "{\"labels\":{\"turnout.app\":1}}", "{\"labels\":{\"turnout.app\":\"shop\"}}"};
     (void)state;
     struct tn_service s = web_service();
     for (size_t i = 0; i < TN_COUNT(metas); i++) {
@@ -289,12 +290,17 @@ static void test_relative_program(void **state)
     struct tn_service s = web_service();
     s.command.argv = (char **)argv;
     s.command.n = 1;
-    s.working_dir = (char *)"/";
+    s.working_dir = (char *)"inner";
+    tn_autofree char *inner = tn_path_join(root, "inner");
+    assert_int_equal(mkdir(inner, 0700), 0);
+    tn_autofree char *fifo = tn_path_join(inner, "fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
     struct tn_start st = web_start(&s, "web-1", "r1/web/1");
     start(&st);
     struct tn_observation o = one();
     tn_autofree char *text = logs_until_ready(&o.v[0]);
-    assert_string_equal(text, "/\nready\n");
+    tn_autofree char *expected = tn_format("%s\nready\n", inner);
+    assert_string_equal(text, expected);
     tn_observation_clear(&o);
 }
 
@@ -365,7 +371,7 @@ static void test_stop_by_the_plans_signal(void **state)
     (void)state;
     tn_autofree char *mark = tn_path_join(root, "by-usr1");
     tn_autofree char *script = tn_format("trap ': > %s; exit' USR1; trap '' TERM; echo ready; "
-                                         "while :; do read -r x < /dev/zero; done",
+                                         "while :; do read -r x < fifo; done",
                                          mark);
     const char *argv[] = {"/bin/sh", "-c", script, NULL};
     struct tn_service s = web_service();
@@ -377,7 +383,8 @@ static void test_stop_by_the_plans_signal(void **state)
     /* Not the SIGTERM it was started with: it would end by SIGKILL without the mark. */
     assert_int_equal(p->ops->stop(p, NULL, &o.v[0], "SIGUSR1", 5000, NULL), TN_OK);
     assert_true(tn_fs_exists(mark));
-    assert_int_equal(p->ops->stop(p, NULL, &o.v[0], "SIGNONE", 5000, NULL), TN_OK); /* gone: nothing to signal */
+    assert_int_equal(p->ops->stop(p, NULL, &o.v[0], "SIGNONE", 5000, NULL),
+                     TN_OK); /* gone: nothing to signal */
     tn_observation_clear(&o);
     unlink(mark);
 }
@@ -477,7 +484,7 @@ int main(int argc, char **argv)
         CASE(test_task_runs_once),
         CASE(test_docs),
     };
-    if (!mkdtemp(root))
+    if (!mkdtemp(root) || chdir(root) != 0 || mkfifo("fifo", 0600) != 0)
         return 1;
     int failed = cmocka_run_group_tests_name("process", tests, NULL, NULL);
     tn_fs_remove_tree(root, NULL);

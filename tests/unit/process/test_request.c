@@ -15,7 +15,7 @@ static void test_names(void **state)
     static const struct {
         const char *name;
         bool ok;
-    } cases[] = {{"shop-web-1", true}, {"a.b_c", true}, {"", false},     {".", false},   {"..", false},
+    } cases[] = {{"shop-web-1", true}, {"a.b_c", true}, {"", false},    {".", false},   {"..", false},
                  {".hidden", false},   {"a/b", false},  {"a b", false}, {"a\n", false}, {"\xc3\xa9", false}};
     (void)state;
     for (size_t i = 0; i < TN_COUNT(cases); i++)
@@ -45,9 +45,9 @@ static void test_refused_by_name(void **state)
         const char *key; /* NULL = fine */
     } cases[24] = {{.s = base}};
     size_t n = 1;
-#define REFUSED(word, ...)                                                                                           \
-    cases[n].s = base;                                                                                               \
-    cases[n].s.__VA_ARGS__;                                                                                          \
+#define REFUSED(word, ...)                                                                                   \
+    cases[n].s = base;                                                                                       \
+    cases[n].s.__VA_ARGS__;                                                                                  \
     cases[n++].key = word
     REFUSED("'image'", image = (char *)"x");
     REFUSED("'entrypoint'", entrypoint.n = 1);
@@ -84,8 +84,9 @@ static void test_refused_by_name(void **state)
     struct tn_plan plan = {.services = both, .n_services = 2};
     struct tn_error *err = NULL;
     assert_int_equal(tn_process_check(&plan, &cluster, &err), TN_EPLAN);
-    assert_string_equal(tn_error_message(err), "service 'web': 'memory' is not possible on a process cluster; "
-                                               "service 'web': 'cpu' is not possible on a process cluster");
+    assert_string_equal(tn_error_message(err),
+                        "service 'web': 'memory' is not possible on a process cluster; "
+                        "service 'web': 'cpu' is not possible on a process cluster");
     tn_error_free(err);
 }
 
@@ -100,8 +101,9 @@ static void test_spec(void **state)
     struct tn_start st = {.name = "web-1", .spec = &s, .service = "web", .dir = "/srv/shop"};
     json_t *spec = NULL;
     assert_int_equal(tn_process_spec(&st, NULL, &spec, NULL), TN_OK);
-    json_t *expected = json_pack("{s:[sss], s:{}, s:s, s:s, s:i}", "argv", "/srv/shop/bin/server", "-c", "./conf",
-                                 "env", "cwd", "/srv/shop/run", "signal", "SIGINT", "grace_ms", 1500);
+    json_t *expected =
+        json_pack("{s:[sss], s:{}, s:s, s:s, s:i}", "argv", "/srv/shop/bin/server", "-c", "./conf", "env",
+                  "cwd", "/srv/shop/run", "signal", "SIGINT", "grace_ms", 1500);
     assert_true(json_equal(spec, expected));
     json_decref(spec);
     json_decref(expected);
@@ -131,7 +133,8 @@ static void test_meta_keeps_our_labels(void **state)
     (void)state;
     struct tn_pair labels[] = {{(char *)"team", (char *)"a"}, {(char *)TN_LABEL_APP, (char *)"forged"}};
     struct tn_service s = {.name = (char *)"web", .labels = {.v = labels, .n = 2}};
-    struct tn_start st = {.name = "web-1", .spec = &s, .app = "shop", .service = "web", .effect = "r/w/1", .n_ports = 1};
+    struct tn_start st = {
+        .name = "web-1", .spec = &s, .app = "shop", .service = "web", .effect = "r/w/1", .n_ports = 1};
     st.ports[0].name = "http";
     st.ports[0].host_port = 20001;
     json_t *meta = tn_process_meta(&st);

@@ -32,8 +32,9 @@ static char *dir; /* of the running test */
 
 static json_t *spec_of(const char *script, int grace_ms, int stdio_max)
 {
-    return json_pack("{s:[s,s,s], s:{s:s}, s:s, s:s, s:i, s:i}", "argv", "/bin/sh", "-c", script, "env", "COLOUR",
-                     "blue", "cwd", dir, "signal", "SIGTERM", "grace_ms", grace_ms, "stdio_max", stdio_max);
+    return json_pack("{s:[s,s,s], s:{s:s}, s:s, s:s, s:i, s:i}", "argv", "/bin/sh", "-c", script, "env",
+                     "COLOUR", "blue", "cwd", dir, "signal", "SIGTERM", "grace_ms", grace_ms, "stdio_max",
+                     stdio_max);
 }
 
 static void create(const char *script, int grace_ms, int stdio_max, const char *policy)
@@ -217,8 +218,8 @@ static void test_stop_of_a_program_that_ignores_it(void **state)
 static void test_stop_reaches_what_a_shell_runs(void **state)
 {
     (void)state;
-    create("sh -c 'trap \"echo polite; exit 0\" TERM; echo inner; while :; do read -r x < fifo; done'; true", 5000,
-           1 << 20, "no");
+    create("sh -c 'trap \"echo polite; exit 0\" TERM; echo inner; while :; do read -r x < fifo; done'; true",
+           5000, 1 << 20, "no");
     start();
     tn_autofree char *text = await_word("inner");
     assert_int_equal(tn_shim_stop(NULL, dir, NULL), TN_OK);
@@ -231,7 +232,8 @@ static void test_stop_reaches_what_a_shell_runs(void **state)
 static void test_end_takes_what_left_the_session(void **state)
 {
     (void)state;
-    create("setsid sh -c 'echo left $$; while :; do read -r x < fifo; done' & read -r x < fifo", 300, 1 << 20, "no");
+    create("setsid sh -c 'echo left $$; while :; do read -r x < fifo; done' & read -r x < fifo", 300, 1 << 20,
+           "no");
     start();
     tn_autofree char *text = await_word("left ");
     int64_t pid = strtol(strstr(text, "left ") + 5, NULL, 10);
@@ -249,8 +251,12 @@ struct policy_case {
 static void test_restart_policies(void **state)
 {
     static const struct policy_case cases[] = {
-        {"no", "exit 1", false},         {"always", "exit 0", true},         {"on-failure", "exit 0", false},
-        {"on-failure", "exit 1", true},  {"unless-stopped", "exit 0", true}, {"on-failure", "kill -9 $$", true},
+        {"no", "exit 1", false},
+        {"always", "exit 0", true},
+        {"on-failure", "exit 0", false},
+        {"on-failure", "exit 1", true},
+        {"unless-stopped", "exit 0", true},
+        {"on-failure", "kill -9 $$", true},
         {"whatever else", "exit 1", false},
     };
     (void)state;
@@ -321,8 +327,7 @@ static void test_output_is_rotated_once(void **state)
         tn_autofree char *path = tn_path_join(dir, names[i]);
         struct stat st;
         assert_int_equal(stat(path, &st), 0);
-        /* One read of the pipe is written whole. */
-        assert_in_range(st.st_size, 1, 65536);
+        assert_in_range(st.st_size, 1, 500);
         assert_int_equal(st.st_mode & 0777, 0600);
     }
     tn_autobuf out = TN_BUF_INIT(1 << 20);
@@ -343,14 +348,15 @@ static void test_exec_failure_has_its_reason(void **state)
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
-        json_t *spec = json_pack("{s:[s], s:s}", "argv", cases[i].argv0, "cwd", cases[i].cwd ? cases[i].cwd : root);
+        json_t *spec =
+            json_pack("{s:[s], s:s}", "argv", cases[i].argv0, "cwd", cases[i].cwd ? cases[i].cwd : root);
         assert_int_equal(tn_shim_create(dir, spec, NULL, "always", NULL), TN_OK);
         json_decref(spec);
         struct tn_error *err = NULL;
         assert_int_equal(tn_shim_start(NULL, dir, SOON_MS, &err), TN_EFAIL);
         assert_string_equal(tn_error_message(err), cases[i].message);
         tn_error_free(err);
-        assert_int_equal(tn_shim_wait(NULL, dir, "test", tn_mono_ms() + SOON_MS, NULL), 1);
+        assert_false(tn_shim_lock_held(dir));
         struct tn_shim_status s = status();
         assert_int_equal(s.state, TN_SHIM_ENDED);
         assert_string_equal(s.error, cases[i].message);
@@ -360,10 +366,17 @@ static void test_exec_failure_has_its_reason(void **state)
 
 static void test_bad_spec(void **state)
 {
-    static const char *const specs[] = {"", "[]", "{}", "{\"argv\":[]}", "{\"argv\":[1]}",
-                                        "{\"argv\":[\"x\"],\"env\":[]}", "{\"argv\":[\"x\"],\"env\":{\"A\":1}}",
-                                        "{\"argv\":[\"x\"],\"signal\":\"SIGNONE\"}", "{\"argv\":[\"x\"],\"cwd\":1}",
-                                        "{\"argv\":[\"x\"],\"grace_ms\":-1}", "{\"argv\":[\"x\"],\"env\":{\"A=B\":\"1\"}}"};
+    static const char *const specs[] = {"",
+                                        "[]",
+                                        "{}",
+                                        "{\"argv\":[]}",
+                                        "{\"argv\":[1]}",
+                                        "{\"argv\":[\"x\"],\"env\":[]}",
+                                        "{\"argv\":[\"x\"],\"env\":{\"A\":1}}",
+                                        "{\"argv\":[\"x\"],\"signal\":\"SIGNONE\"}",
+                                        "{\"argv\":[\"x\"],\"cwd\":1}",
+                                        "{\"argv\":[\"x\"],\"grace_ms\":-1}",
+                                        "{\"argv\":[\"x\"],\"env\":{\"A=B\":\"1\"}}"};
     (void)state;
     create("true", 1000, 1000, "no");
     tn_autofree char *path = tn_path_join(dir, "spec.json");
@@ -377,7 +390,8 @@ static void test_environment_and_descriptors(void **state)
 {
     (void)state;
     setenv("TURNOUT_TEST_SECRET", "s3cret", 1);
-    create("env; for f in /proc/$$/fd/*; do echo fd ${f##*/}; done; echo umask $(umask); grep Sig /proc/self/status",
+    create("env; for f in /proc/$$/fd/*; do echo fd ${f##*/}; done; echo umask $(umask); grep Sig "
+           "/proc/self/status",
            1000, 1 << 20, "no");
     int leak = dup(0);
     start();
@@ -560,7 +574,7 @@ static void test_hook_outlives_its_caller(void **state)
 static void test_hook_timeout_and_loss(void **state)
 {
     (void)state;
-    const char *const argv[] = {"/bin/sh", "-c", "read -r x < /dev/zero", NULL};
+    const char *const argv[] = {"/bin/sh", "-c", "exec sleep 60", NULL};
     struct tn_run_result r = {0};
     struct tn_error *err = NULL;
     for (int i = 0; i < 2; i++) {
