@@ -312,6 +312,7 @@ static void check_expose(struct tn_checker *c, struct tn_service *s, size_t i)
         return;
     const struct tn_balancer *b = tn_plan_balancer(c->plan, e->balancer);
     struct tn_mark at = place_of(c, s, "expose", i, "balancer");
+    bind_port(c, s, &e->port, place_of(c, s, "expose", i, e->port ? "port" : NULL), path);
     if (strcmp(e->balancer, "platform") == 0) {
         tn_problem_at(c->l, at, NULL, "%s: balancer 'platform' is reserved: this build cannot run it yet", path);
         return;
@@ -323,7 +324,6 @@ static void check_expose(struct tn_checker *c, struct tn_service *s, size_t i)
         tn_check_unknown(c, at, path, "balancer", e->balancer, names, c->plan->n_balancers);
         return;
     }
-    bind_port(c, s, &e->port, place_of(c, s, "expose", i, e->port ? "port" : NULL), path);
     check_route(c, s, e, i, b, path);
     check_taken(c, s, i);
 }

@@ -34,6 +34,7 @@ struct tn_node *tn_merge_all(struct tn_loader *l, const struct tn_plan_options *
 struct tn_var {
     const char *name;
     const struct tn_node *value; /* NULL = declared, no value */
+    bool reported;               /* that it has none was said at its declaration */
     struct tn_mark mark;
 };
 struct tn_vars {

@@ -101,8 +101,10 @@ static int start(const struct tn_plan *p, const struct tn_secret *s, char *const
     close(pipe_fds[1]);
     child->out = pipe_fds[0];
     child->pidfd = child->pid > 0 ? (int)syscall(SYS_pidfd_open, child->pid, 0) : -1;
-    if (child->pid > 0)
+    if (child->pid > 0) {
+        setpgid(child->pid, child->pid); /* here too: whoever comes first */
         return 0;
+    }
     close(child->out);
     return tn_error_errno(err, TN_EFAIL, errno, "secret '%s': fork", s->name);
 }

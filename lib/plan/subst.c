@@ -127,8 +127,10 @@ static const struct tn_node *look_up(struct tn_scope *s, struct tn_mark at, cons
         return NULL;
     }
     const struct tn_var *v = find_var(s, e->name);
-    if (v)
+    if (v) {
+        *failed = !v->value && v->reported && !e->op;
         return v->value;
+    }
     if (is_reserved(e->name)) {
         *failed = true;
         tn_problem_at(s->l, at, NULL, "'${%s}' is reserved: this build cannot run it yet", e->name);

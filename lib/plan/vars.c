@@ -95,11 +95,12 @@ static void check_enum(struct tn_loader *l, const struct tn_node *list, const st
                   "variable '%s': '%.60s' is none of its values", v->name, v->value->text);
 }
 
-static void check_rules(struct tn_loader *l, const struct tn_node *decl, const struct tn_var *v)
+static void check_rules(struct tn_loader *l, const struct tn_node *decl, struct tn_var *v)
 {
     const struct tn_node *required = tn_node_get(decl, "required");
     const struct tn_node *pattern = tn_node_get(decl, "pattern"), *list = tn_node_get(decl, "enum");
-    if (!v->value && required && required->kind == TN_NODE_SCALAR && strcmp(required->text, "true") == 0)
+    v->reported = !v->value && required && required->kind == TN_NODE_SCALAR && strcmp(required->text, "true") == 0;
+    if (v->reported)
         tn_problem_at(l, decl->key_mark,
                       tn_arena_format(l->arena, "--var %s=…, or TURNOUT_VAR_%s in the environment", v->name, v->name),
                       "variable '%s' is required and has no value", v->name);

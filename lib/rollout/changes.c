@@ -310,7 +310,7 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
 {
     struct tn_exposures x;
     struct tn_edge_views views = {0};
-    tn_exposures_init(&x, s, g->plan_service, g->cluster);
+    tn_exposures_init(&x, s, g->plan_service, g->service, g->cluster);
     if (x.n)
         tn_exposures_observe(s, &x, &views);
     struct tn_diff_instance *v = tn_alloc((o->n + 1) * sizeof(*v));

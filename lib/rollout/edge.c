@@ -6,15 +6,62 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
+static int edge_read(struct tn_session *s, struct tn_edge *e, struct tn_error **err)
+{
+    int rc = tn_edge_open(s, e, err);
+    if (rc < 0 || e->read)
+        return rc;
+    rc = e->driver->ops->current(e->driver, s->cancel, &e->wanted, err);
+    e->read = rc >= 0;
+    return rc;
+}
+
+/* Names are APP-SERVICE-REVISION-NUMBER; a service's own name may hold dashes, so the end is checked too. */
+static bool is_instance_of(const struct tn_session *s, const char *service, const char *server)
+{
+    tn_autofree char *pattern =
+        tn_format("%s-%s-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]-[0-9]*", s->plan->name, service);
+    return tn_glob(pattern, server);
+}
+
+static bool holds_instances(const struct tn_session *s, const struct tn_upstream *u, const char *service)
+{
+    for (size_t i = 0; i < u->n_servers; i++)
+        if (is_instance_of(s, service, u->servers[i].instance))
+            return true;
+    return false;
+}
+
+static void find_in_files(struct tn_exposures *x, struct tn_session *s)
+{
+    size_t cap = 0;
+    for (size_t i = 0; i < s->plan->n_balancers; i++) {
+        struct tn_edge *e = &s->edges[i];
+        pthread_mutex_lock(&e->lock);
+        if (edge_read(s, e, NULL) >= 0) {
+            for (size_t k = 0; k < e->wanted.n; k++) {
+                if (!holds_instances(s, &e->wanted.v[k], x->name))
+                    continue;
+                TN_GROW(x->v, x->n, cap);
+                x->v[x->n++] = (struct tn_exposure){.edge = e, .upstream = tn_strdup(e->wanted.v[k].name)};
+            }
+        }
+        pthread_mutex_unlock(&e->lock);
+    }
+}
+
 void tn_exposures_init(struct tn_exposures *x, struct tn_session *s, const struct tn_service *service,
-                       const char *cluster)
+                       const char *name, const char *cluster)
 {
     memset(x, 0, sizeof(*x));
     x->service = service;
+    x->name = name;
     x->cluster = cluster;
     x->suffix = service && service->clusters.n > 1 ? tn_format(".%s", cluster) : tn_strdup("");
-    if (!service)
+    if (!service) {
+        find_in_files(x, s);
         return;
+    }
     x->v = tn_alloc((service->n_expose + 1) * sizeof(*x->v));
     for (size_t i = 0; i < service->n_expose; i++) {
         const struct tn_expose *e = &service->expose[i];
@@ -106,6 +153,11 @@ enum tn_tri tn_exposures_rotation(const struct tn_exposures *x, const struct tn_
     return out == 0 ? TN_YES : in == 0 ? TN_NO : mixed;
 }
 
+static const char *port_of(const struct tn_exposure *e)
+{
+    return e->expose ? e->expose->port : NULL;
+}
+
 enum tn_tri tn_exposures_drained(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_views *v,
                                  const struct tn_instance *inst, int64_t *running)
 {
@@ -121,7 +173,7 @@ enum tn_tri tn_exposures_drained(struct tn_session *s, struct tn_exposures *x, c
             /* it left before this run began: its connections are looked for from now on */
             tn_autofree char *name = server_name(x, inst->name);
             pthread_mutex_lock(&e->lock);
-            e->driver->ops->watch_drain(e->driver, name, inst->address, tn_instance_port(inst, x->v[i].expose->port), NULL);
+            e->driver->ops->watch_drain(e->driver, name, inst->address, tn_instance_port(inst, port_of(&x->v[i])), NULL);
             pthread_mutex_unlock(&e->lock);
             all = TN_NO;
         } else if (r && r->drained != TN_YES) {
@@ -158,7 +210,7 @@ static bool still_exists(const struct tn_exposures *x, const struct tn_observati
 {
     for (size_t i = 0; i < o->n; i++) {
         tn_autofree char *name = server_name(x, o->v[i].name);
-        if (strcmp(name, s->instance) == 0 && tn_streq(o->v[i].service, x->service->name))
+        if (strcmp(name, s->instance) == 0 && tn_streq(o->v[i].service, x->name))
             return true;
     }
     return false;
@@ -254,18 +306,8 @@ static void change_members(struct tn_upstream *u, const struct tn_exposures *x, 
             s->instance = TN_TAKE(name);
         }
         set_text(&s->address, c->add[i]->address);
-        s->port = tn_instance_port(c->add[i], e->expose->port);
+        s->port = tn_instance_port(c->add[i], port_of(e));
     }
-}
-
-static int edge_read(struct tn_session *s, struct tn_edge *e, struct tn_error **err)
-{
-    int rc = tn_edge_open(s, e, err);
-    if (rc < 0 || e->read)
-        return rc;
-    rc = e->driver->ops->current(e->driver, s->cancel, &e->wanted, err);
-    e->read = rc >= 0;
-    return rc;
 }
 
 static void compose(struct tn_traffic *want, const struct tn_edge *e, const struct tn_exposures *x,
@@ -278,7 +320,8 @@ static void compose(struct tn_traffic *want, const struct tn_edge *e, const stru
     }
     struct tn_upstream *u = upstream_for(want, ex->upstream);
     change_members(u, x, ex, c);
-    upstream_settings(u, x, ex);
+    if (x->service)
+        upstream_settings(u, x, ex);
 }
 
 static int apply_one(struct tn_session *s, const struct tn_exposures *x, const struct tn_exposure *ex,

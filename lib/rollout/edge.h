@@ -13,14 +13,14 @@ struct tn_exposure {
 struct tn_exposures {
     struct tn_exposure *v;
     size_t n;
-    const struct tn_service *service;
-    const char *cluster;
+    const struct tn_service *service; /* NULL: it left the plan */
+    const char *name, *cluster;
     char *suffix; /* ".CLUSTER" when the service runs on several clusters, else "" */
     int slots;
 };
-/* `service` is the plan's. */
+/* `service` is the plan's; NULL: `name` left the plan, and is looked for in the files that we own. */
 void tn_exposures_init(struct tn_exposures *x, struct tn_session *s, const struct tn_service *service,
-                       const char *cluster);
+                       const char *name, const char *cluster);
 void tn_exposures_clear(struct tn_exposures *x);
 
 /* One look at every balancer concerned; v[i] belongs to x->v[i]. Blocks on their locks. */

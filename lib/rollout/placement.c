@@ -11,14 +11,14 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-enum { EVIDENCE_LINES = 20, EVIDENCE_BYTES = 64 * 1024 };
+enum { DRAIN_OF_ORPHANS = 10000, EVIDENCE_LINES = 20, EVIDENCE_BYTES = 64 * 1024 };
 
 static const struct tn_rollout_options *options_of(const struct tn_goal *g)
 {
     return g->plan_service ? &g->plan_service->rollout : g->typed ? &g->typed->rollout : NULL;
 }
 
-static struct tn_strategy_spec spec_for(const struct tn_goal *g, enum tn_direction direction)
+struct tn_strategy_spec tn_strategy_spec_for(const struct tn_goal *g, enum tn_direction direction)
 {
     const struct tn_rollout_options *o = options_of(g);
     int n = g->replicas;
@@ -31,6 +31,10 @@ static struct tn_strategy_spec spec_for(const struct tn_goal *g, enum tn_directi
         .healthy_deadline = 60000,
         .progress_deadline = 300000,
     };
+    for (size_t i = 0; g->plan_service && i < g->plan_service->n_expose; i++)
+        if (g->plan_service->expose[i].drain > s.drain_cap)
+            s.drain_cap = g->plan_service->expose[i].drain;
+    s.has_balancer = g->plan_service && g->plan_service->n_expose > 0;
     if (!o)
         return s;
     s.kind = o->strategy == TN_STRATEGY_RECREATE ? TN_RECREATE : TN_ROLL;
@@ -52,12 +56,12 @@ void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_g
     p->s = s;
     p->goal = g;
     p->site = tn_session_site(s, g->cluster);
-    p->spec = spec_for(g, direction);
-    tn_exposures_init(&p->exposures, s, g->plan_service, g->cluster);
-    p->spec.has_balancer = p->exposures.n > 0;
-    for (size_t i = 0; i < p->exposures.n; i++)
-        if (p->exposures.v[i].expose->drain > p->spec.drain_cap)
-            p->spec.drain_cap = p->exposures.v[i].expose->drain;
+    p->spec = tn_strategy_spec_for(g, direction);
+    tn_exposures_init(&p->exposures, s, g->plan_service, g->service, g->cluster);
+    if (p->exposures.n > 0 && !p->spec.has_balancer) { /* a service that left the plan is drained all the same */
+        p->spec.has_balancer = true;
+        p->spec.drain_cap = DRAIN_OF_ORPHANS;
+    }
     p->host_down = tn_alloc((p->site->provider->n_hosts + 1) * sizeof(*p->host_down));
     pthread_mutex_init(&p->lock, NULL);
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

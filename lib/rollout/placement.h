@@ -79,6 +79,8 @@ struct tn_placement {
     char *last_error; /* of the last move that failed */
 };
 
+/* What the plan asks for, as the core wants it. */
+struct tn_strategy_spec tn_strategy_spec_for(const struct tn_goal *g, enum tn_direction direction);
 void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_goal *g, enum tn_direction direction);
 void tn_placement_clear(struct tn_placement *p);
 /* Runs until done, failed, or stopped. Called on its own thread. */

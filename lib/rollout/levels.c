@@ -1,0 +1,148 @@
+/* Which placements go at the same time: a service waits for those it depends on; what leaves the plan goes last. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/base/text.h"
+#include "lib/rollout/placement.h"
+#include "lib/rollout/run.h"
+
+void tn_ran_clear(struct tn_ran *r)
+{
+    free(r->cause);
+    free(r->evidence);
+    free(r->who);
+    memset(r, 0, sizeof(*r));
+}
+
+static int level_of(const struct tn_session *s, const struct tn_goals *goals, const struct tn_service *svc)
+{
+    int level = 0;
+    for (size_t i = 0; svc && i < svc->depends_on.n; i++) {
+        int below = level_of(s, goals, tn_plan_service(s->plan, svc->depends_on.v[i]));
+        level = below + 1 > level ? below + 1 : level;
+    }
+    return level;
+}
+
+static int *levels_of(const struct tn_session *s, const struct tn_goals *goals, int *highest)
+{
+    int *levels = tn_alloc((goals->n + 1) * sizeof(*levels));
+    *highest = 0;
+    for (size_t i = 0; i < goals->n; i++) {
+        levels[i] = level_of(s, goals, goals->v[i].plan_service);
+        *highest = levels[i] > *highest ? levels[i] : *highest;
+    }
+    bool any = false;
+    for (size_t i = 0; i < goals->n; i++) {
+        if (!goals->v[i].plan_service) {
+            levels[i] = *highest + 1;
+            any = true;
+        }
+    }
+    *highest += any;
+    return levels;
+}
+
+static void *placement_thread(void *arg)
+{
+    tn_placement_run(arg);
+    return NULL;
+}
+
+static void merge(struct tn_ran *out, struct tn_placement *p)
+{
+    out->changed = out->changed || p->changed_something;
+    if (p->verdict == TN_DONE)
+        return;
+    out->done = false;
+    bool first = !out->failed && out->stop == TN_OK;
+    if (p->verdict == TN_FAILED) {
+        if (!out->failed)
+            out->on_failure = p->goal->plan_service ? p->goal->plan_service->rollout.on_failure : TN_ON_FAILURE_STOP;
+        out->failed = true;
+    } else if (out->stop == TN_OK) {
+        out->stop = p->stop_code != TN_OK ? p->stop_code : TN_EFAIL;
+    }
+    if (first) {
+        out->cause = p->cause ? TN_TAKE(p->cause) : tn_strdup(p->last_error);
+        out->evidence = TN_TAKE(p->evidence);
+        out->who = tn_strdup(p->goal->placement);
+    }
+}
+
+static void tell_placed(struct tn_session *s, const struct tn_placement *p)
+{
+    struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+    if (p->verdict == TN_DONE && p->goal->spec)
+        tn_session_tell(s, TN_EV_PLACED, &w, json_pack("{s:s,s:i}", "revision", p->goal->revision, "least_serving", p->least_serving),
+                        "%s serves, %d of %d", p->goal->revision, p->goal->replicas, p->goal->replicas);
+    else if (p->verdict == TN_DONE)
+        tn_session_tell(s, TN_EV_PLACED, &w, NULL, "removed");
+}
+
+static void tell_begun(struct tn_session *s, const struct tn_placement *p)
+{
+    struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+    tn_session_tell(s, TN_EV_PLACEMENT, &w,
+                    json_pack("{s:s,s:i,s:i,s:i,s:s,s:s}", "strategy", p->spec.kind == TN_RECREATE ? "recreate" : "rolling",
+                              "replicas", p->spec.replicas, "max_unavailable", p->spec.max_unavailable, "max_surge",
+                              p->spec.max_surge, "from", p->goal->from_revision, "to", p->goal->revision),
+                    "%s %s -> %s", p->spec.direction == TN_BACK ? "back" : p->spec.kind == TN_RECREATE ? "recreate" : "rolling",
+                    p->goal->from_revision[0] ? p->goal->from_revision : "nothing",
+                    p->goal->revision[0] ? p->goal->revision : "nothing");
+}
+
+static struct tn_placement *open_placement(struct tn_session *s, struct tn_goal *g, enum tn_direction direction)
+{
+    struct tn_placement *p = tn_alloc(sizeof(*p));
+    tn_placement_init(p, s, g, direction);
+    tn_store_last_number(s->store, s->rollout, g->placement, &p->number, NULL);
+    tell_begun(s, p);
+    return p;
+}
+
+static bool is_manual(const struct tn_goal *g)
+{
+    return g->plan_service && g->plan_service->rollout.strategy == TN_STRATEGY_MANUAL;
+}
+
+static void run_level(struct tn_session *s, struct tn_goals *goals, const int *levels, int level,
+                      enum tn_direction direction, struct tn_ran *out)
+{
+    struct tn_placement **open = tn_alloc((goals->n + 1) * sizeof(struct tn_placement *));
+    pthread_t *threads = tn_alloc((goals->n + 1) * sizeof(*threads));
+    size_t n = 0;
+    for (size_t i = 0; i < goals->n; i++) {
+        if (levels[i] != level || is_manual(&goals->v[i]))
+            continue;
+        open[n] = open_placement(s, &goals->v[i], direction);
+        if (pthread_create(&threads[n], NULL, placement_thread, open[n]) != 0) {
+            open[n]->stop_code = TN_EIO;
+            open[n]->cause = tn_strdup("no thread could be started for it");
+            threads[n] = 0;
+        }
+        n++;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (threads[i])
+            pthread_join(threads[i], NULL);
+        tell_placed(s, open[i]);
+        merge(out, open[i]);
+        tn_placement_clear(open[i]);
+        free(open[i]);
+    }
+    free(threads);
+    free(open);
+}
+
+void tn_run_placements(struct tn_session *s, struct tn_goals *goals, enum tn_direction direction, struct tn_ran *out)
+{
+    int highest = 0;
+    int *levels = levels_of(s, goals, &highest);
+    *out = (struct tn_ran){.done = true, .least_serving = -1};
+    for (int k = 0; k <= highest && out->done; k++)
+        run_level(s, goals, levels, direction == TN_BACK ? highest - k : k, direction, out);
+    free(levels);
+}

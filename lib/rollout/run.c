@@ -1,0 +1,294 @@
+#include "lib/rollout/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/hash.h"
+#include "lib/base/mem.h"
+#include "lib/base/text.h"
+#include "lib/base/version.h"
+#include "lib/rollout/changes.h"
+#include "lib/rollout/edge.h"
+#include "lib/rollout/lease.h"
+#include "lib/rollout/records.h"
+
+/* ---- before anything changes ---- */
+
+struct pull {
+    struct tn_session *s;
+    const struct tn_goal *goal;
+    int64_t last;
+};
+
+static void tell_pull(void *arg, const char *text, int64_t current, int64_t total)
+{
+    struct pull *p = arg;
+    int64_t now = tn_mono_ms();
+    if (now - p->last < 200)
+        return; /* a layer reports hundreds of times a second */
+    p->last = now;
+    struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+    tn_session_tell(p->s, TN_EV_PULL, &w, json_pack("{s:I,s:I}", "current", (json_int_t)current, "total", (json_int_t)total),
+                    "%s", text);
+}
+
+static int prepare_goals(struct tn_session *s, struct tn_goals *goals, const struct tn_observation *worlds,
+                         struct tn_error **err)
+{
+    for (size_t i = 0; i < goals->n; i++) {
+        struct tn_goal *g = &goals->v[i];
+        struct tn_site *site = tn_session_site(s, g->cluster);
+        if (!g->typed)
+            continue;
+        int rc = tn_goal_secrets(s, g, worlds ? &worlds[site - s->sites] : NULL, err);
+        struct pull p = {s, g, 0};
+        if (rc >= 0 && site->provider->ops->prepare && g->typed->image)
+            rc = site->provider->ops->prepare(site->provider, s->cancel, g->typed, g->typed->image, tell_pull, &p, err);
+        if (rc < 0)
+            return tn_error_prefix(err, "service '%s'", g->service);
+    }
+    return TN_OK;
+}
+
+/* ---- the two directions ---- */
+
+static int hooks_of_all(struct tn_session *s, const struct tn_goals *goals, enum tn_hook_when when, const char *resume,
+                        struct tn_error **err)
+{
+    int rc = TN_OK;
+    for (size_t i = 0; i < goals->n && rc >= 0; i++)
+        if (goals->v[i].spec && goals->v[i].plan_service)
+            rc = tn_run_hooks(s, &goals->v[i], when, resume, err);
+    return rc;
+}
+
+static void failed_by(struct tn_ran *ran, const struct tn_goals *goals, struct tn_error *e)
+{
+    ran->done = false;
+    ran->failed = true;
+    ran->on_failure = TN_ON_FAILURE_ROLLBACK;
+    for (size_t i = 0; i < goals->n; i++)
+        if (goals->v[i].plan_service)
+            ran->on_failure = goals->v[i].plan_service->rollout.on_failure;
+    if (e->code == TN_EUNKNOWN || e->code == TN_ELOST || e->code == TN_ECANCELLED || e->code == TN_ETIMEOUT) {
+        ran->failed = false;
+        ran->stop = e->code == TN_EUNKNOWN ? TN_ETIMEOUT : e->code; /* exit 6: it asks */
+    }
+    free(ran->cause);
+    ran->cause = e->hint ? tn_format("%s (%s)", tn_error_message(e), e->hint) : tn_strdup(tn_error_message(e));
+}
+
+static void forward(struct tn_session *s, struct tn_goals *goals, const char *hook, struct tn_ran *ran)
+{
+    struct tn_error *e = NULL;
+    *ran = (struct tn_ran){.done = true, .least_serving = -1};
+    if (hooks_of_all(s, goals, TN_HOOK_PRE, hook, &e) < 0) {
+        failed_by(ran, goals, e);
+    } else {
+        tn_run_placements(s, goals, TN_FORWARD, ran);
+        if (ran->done && hooks_of_all(s, goals, TN_HOOK_POST, hook, &e) < 0)
+            failed_by(ran, goals, e);
+    }
+    tn_error_free(e);
+}
+
+/* Goals backwards; secrets and images of the old revisions are had again. */
+static void go_back(struct tn_session *s, const struct tn_goals *goals, struct tn_ran *ran)
+{
+    struct tn_error *e = NULL;
+    struct tn_goals *back = tn_goals_back(s, goals, &e);
+    *ran = (struct tn_ran){.least_serving = -1};
+    if (!back || prepare_goals(s, back, NULL, &e) < 0) {
+        ran->stop = TN_EFAIL;
+        ran->cause = tn_format("the way back: %s", tn_error_message(e));
+    } else {
+        tn_run_placements(s, back, TN_BACK, ran);
+    }
+    tn_error_free(e);
+    tn_goals_free(back);
+}
+
+static void turn_round(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *why, struct tn_ran *back)
+{
+    struct tn_where w = {0};
+    tn_session_tell(s, TN_EV_TURN, &w, NULL, "rolling back: %s", why->cause ? why->cause : "failed");
+    tn_lease_turn(s->lease);
+    tn_store_rollout_state(s->store, s->rollout, "rolling_back", NULL);
+    struct tn_error *e = NULL;
+    if (hooks_of_all(s, goals, TN_HOOK_FAILED, NULL, &e) < 0)
+        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "on_failure: %s", tn_error_message(e));
+    tn_error_free(e);
+    go_back(s, goals, back);
+}
+
+/* ---- the end ---- */
+
+/* What reached its goal is remembered, in the store and in the target, so that there is a way back to it. */
+static void remember(struct tn_session *s, const struct tn_goals *goals)
+{
+    for (size_t i = 0; i < goals->n; i++) {
+        const struct tn_goal *g = &goals->v[i];
+        struct tn_error *e = NULL;
+        if (!g->spec)
+            continue;
+        struct tn_revision_row row = {g->service, g->cluster, (char *)(uintptr_t)g->revision, s->rollout, g->spec, tn_wall_ms()};
+        int keep = g->plan_service ? g->plan_service->rollout.keep : 3;
+        if (tn_store_revision_add(s->store, s->plan->name, s->plan->environment, &row, &e) < 0 ||
+            tn_records_add(s, g->service, g->cluster, g->revision, g->spec, g->replicas, keep, &e) < 0)
+            tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "revision %s is not recorded: %s", g->revision,
+                            tn_error_message(e));
+        tn_error_free(e);
+    }
+}
+
+/* A balancer that lost its last upstream of ours, or an upstream of a service that is gone. */
+static void forget_upstreams(struct tn_session *s, const struct tn_goals *goals)
+{
+    for (size_t i = 0; i < goals->n; i++) {
+        const struct tn_goal *g = &goals->v[i];
+        if (g->spec || strcmp(goals->action, "destroy") == 0)
+            continue; /* destroy takes the whole file away */
+        struct tn_exposures x;
+        tn_exposures_init(&x, s, g->plan_service, g->service, g->cluster);
+        const struct tn_edge_change whole = {.whole = true};
+        struct tn_error *e = NULL;
+        if (x.n && tn_exposures_apply(s, &x, &whole, NULL, &e) < 0)
+            tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "the empty upstream of '%s' stays: %s", g->service,
+                            tn_error_message(e));
+        tn_error_free(e);
+        tn_exposures_clear(&x);
+    }
+}
+
+static bool is_unfinished(const struct tn_outcome *o)
+{
+    static const char *const open_states[] = {"interrupted", "paused", "mixed", "timeout", "lost"};
+    for (size_t i = 0; i < TN_COUNT(open_states); i++)
+        if (tn_streq(o->state, open_states[i]))
+            return true;
+    return false;
+}
+
+static int begin_row(struct tn_session *s, const struct tn_goals *goals, struct tn_error **err)
+{
+    char host[256] = "localhost";
+    gethostname(host, sizeof(host) - 1);
+    struct tn_rollout_row row = {
+        .id = s->rollout,
+        .app = s->plan->name,
+        .environment = s->plan->environment,
+        .action = goals->action,
+        .state = (char *)(uintptr_t)"running",
+        .actor = s->actor,
+        .host = host,
+        .version = (char *)(uintptr_t)tn_version(),
+        .began = tn_wall_ms(),
+        .goal = tn_goals_json(goals),
+    };
+    int rc = tn_store_rollout_begin(s->store, &row, err);
+    json_decref(row.goal);
+    return rc;
+}
+
+static void end_run(struct tn_session *s, const struct tn_goals *goals, bool turned, struct tn_outcome *out)
+{
+    out->rollout = tn_strdup(s->rollout);
+    json_decref(out->report);
+    out->report = json_pack("{s:i,s:s,s:s,s:s,s:i,s:s*,s:s*,s:s*,s:s*}", "v", 1, "rollout", s->rollout, "action",
+                            goals->action, "state", out->state, "exit_code", out->exit_code, "cause", out->cause,
+                            "did", out->action, "now", out->now, "next", out->next);
+    json_t *unfinished = NULL;
+    if (is_unfinished(out)) {
+        unfinished = tn_goals_json(goals);
+        if (turned)
+            json_object_set_new(unfinished, "turned", json_true());
+    }
+    tn_session_tell(s, TN_EV_DONE, NULL, json_pack("{s:s,s:i}", "state", out->state, "exit_code", out->exit_code), "%s: %s",
+                    out->state, out->now ? out->now : "");
+    tn_store_rollout_end(s->store, s->rollout, out->state, out->exit_code, out->report, NULL);
+    tn_lease_end(TN_TAKE(s->lease), out->state, unfinished, NULL);
+    json_decref(unfinished);
+}
+
+/* The lease is held: goals are what they should be, nothing has changed yet. */
+static int get_ready(struct tn_session *s, const struct tn_rollout_start *how, const json_t *prior, struct tn_error **err)
+{
+    struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));
+    int rc = tn_observe_all(s, worlds, err);
+    if (rc >= 0 && how->refresh_from)
+        tn_goals_set_from(s, how->goals, worlds, prior);
+    if (rc >= 0)
+        rc = begin_row(s, how->goals, err);
+    if (rc >= 0)
+        tn_session_tell(s, TN_EV_ROLLOUT, NULL, json_pack("{s:s,s:s,s:s}", "action", how->goals->action, "app", s->plan->name,
+                                                          "environment", s->plan->environment),
+                        "%s %s%s%s", how->goals->action, s->plan->name, s->plan->environment[0] ? " " : "",
+                        s->plan->environment);
+    if (rc >= 0 && !how->back)
+        rc = prepare_goals(s, how->goals, worlds, err);
+    tn_worlds_clear(s, worlds);
+    return rc;
+}
+
+/* Nothing was changed: the row says so, the lease is given back as it was found. */
+static int give_up(struct tn_session *s, json_t *prior, struct tn_error **err)
+{
+    tn_store_rollout_end(s->store, s->rollout, "failed", tn_exit_of(err ? *err : NULL), NULL, NULL);
+    tn_lease_end(TN_TAKE(s->lease), "failed", prior, NULL);
+    json_decref(prior);
+    return err && *err ? (int)(*err)->code : TN_EFAIL;
+}
+
+static void take_rollout_id(struct tn_session *s, const char *id)
+{
+    char random[7];
+    tn_random_hex(random, 6);
+    free(s->rollout);
+    s->rollout = id ? tn_strdup(id) : tn_format("r-%s", random);
+}
+
+static int run_with(struct tn_session *s, const struct tn_rollout_start *how, struct tn_outcome *out,
+                    struct tn_error **err)
+{
+    json_t *prior = NULL, *goal = tn_goals_json(how->goals);
+    if (how->back)
+        json_object_set_new(goal, "turned", json_true());
+    take_rollout_id(s, how->id);
+    s->lease = tn_lease_take(s, s->rollout, goal, how->lease_wait, &prior, err);
+    json_decref(goal);
+    if (!s->lease)
+        return err && *err ? (int)(*err)->code : TN_EFAIL;
+    if (get_ready(s, how, prior, err) < 0)
+        return give_up(s, prior, err);
+    json_decref(prior);
+    struct tn_ran ahead = {.least_serving = -1}, back = {.least_serving = -1};
+    bool turned = how->back;
+    if (how->back) {
+        ahead.cause = tn_strdup("asked for");
+        go_back(s, how->goals, &back);
+    } else {
+        forward(s, how->goals, how->hook, &ahead);
+        turned = ahead.failed && ahead.on_failure == TN_ON_FAILURE_ROLLBACK && strcmp(how->goals->action, "destroy") != 0;
+        if (turned)
+            turn_round(s, how->goals, &ahead, &back);
+    }
+    if (ahead.done) {
+        remember(s, how->goals);
+        forget_upstreams(s, how->goals);
+    }
+    tn_outcome_from(s, how->goals, &ahead, turned ? &back : NULL, out);
+    end_run(s, how->goals, turned, out);
+    tn_ran_clear(&ahead);
+    tn_ran_clear(&back);
+    return out->exit_code;
+}
+
+int tn_run_rollout(struct tn_session *s, const struct tn_rollout_start *how, struct tn_outcome *out,
+                   struct tn_error **err)
+{
+    int rc = run_with(s, how, out, err);
+    tn_goals_free(how->goals);
+    return rc;
+}
