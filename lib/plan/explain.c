@@ -73,7 +73,6 @@ static bool follow(const struct tn_schema *s, const char *base, char *const *seg
     for (size_t i = 0; i < n; i++) {
         const struct tn_key *next = s ? tn_schema_find(s, segments[i]) : NULL;
         if (!next && k && k->type == TN_KEY_NAMED && *tail) {
-            tail = ".<name>";
             if (i + 1 == n)
                 break;
             next = s ? tn_schema_find(s, segments[++i]) : NULL;
@@ -87,7 +86,9 @@ static bool follow(const struct tn_schema *s, const char *base, char *const *seg
         s = k->child;
         tail = placeholder(k);
     }
-    *out = (struct found){k, TN_TAKE(path)};
+    /* The last word was a name: services.web. */
+    bool named = n > 1 && k && strcmp(segments[n - 1], k->name) != 0;
+    *out = (struct found){k, tn_format("%s%s", path, named ? tail : "")};
     return true;
 }
 

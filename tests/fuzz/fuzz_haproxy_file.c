@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                            .probe_bind = "unix@probe.sock",
                                            .listen = "127.0.0.1:80"};
     struct tn_haproxy_file f = {0}, back = {0};
-    tn_autofree char *text = tn_strndup((const char *)data, size);
+    tn_autofree char *text = tn_alloc(size + 1);
+    memcpy(text, data, size);
     tn_haproxy_owner(&id, text, size);
     if (size <= TN_HAPROXY_FILE_MAX && tn_haproxy_read(text, size, &f, NULL) == TN_OK) {
         tn_autofree char *first = tn_haproxy_render(&id, &f);

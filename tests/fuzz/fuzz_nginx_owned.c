@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct tn_nginx_owned again;
         if (tn_nginx_render("shop", "prod", o.generation, &o.traffic, &out, hash, NULL) == TN_OK) {
             tn_nginx_owned_read(out.data, out.len, "shop", "prod", &again);
-            if (!again.ours || again.edited || again.traffic.n != o.traffic.n || strcmp(again.hash, hash) != 0)
+            if (!again.ours || again.edited || again.traffic.n != o.traffic.n ||
+                strcmp(again.hash, hash) != 0)
                 abort();
             tn_nginx_owned_clear(&again);
         }

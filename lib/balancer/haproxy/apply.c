@@ -327,7 +327,8 @@ static int reload(struct tn_haproxy_run *a)
     if (code == TN_OK && a->h->managed_dir != NULL) {
         code = tn_haproxy_keep(a->h, a->err);
     }
-    if (code < 0) {
+    /* Leaving now: what was asked for may still come, and the file must then say the same. */
+    if (code < 0 && code != TN_ECANCELLED) {
         a->running = ran;
         undo(a, asked);
     }

@@ -188,7 +188,11 @@ static void put_backend(struct tn_buf *b, const struct tn_haproxy_backend *be, b
                       u->probe_path, u->host != NULL ? u->host : "localhost");
         tn_buf_printf(b, "    http-check expect status %s\n",
                       u->probe_expect != NULL ? u->probe_expect : "200-299");
+    } else {
+        tn_buf_puts(b, "    option tcp-check\n"); /* not the httpchk of somebody's defaults */
     }
+    /* The states saved before a reload would undo what the file says. */
+    tn_buf_puts(b, "    load-server-state-from-file none\n");
     /* A server in maintenance counts as down: downinter is how soon after its admission the first check comes. */
     tn_buf_puts(b, "    default-server check inter 500ms fastinter 100ms downinter 100ms fall 2 rise 1\n");
     for (size_t i = 0; i < be->n_slots; i++) {

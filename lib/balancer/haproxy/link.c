@@ -20,21 +20,27 @@ int tn_haproxy_tell(struct tn_haproxy *h, struct tn_cancel *c, const char *comma
 }
 
 /* Only servers that are being left: what serves is counted by the worker that gives it its requests. */
-static void count_old_workers(const struct tn_haproxy *h, const struct tn_haproxy_file *ours,
-                              struct tn_haproxy_runtime *r)
+static bool may_linger(const struct tn_haproxy_server *s)
 {
-    if (!h->base.host->local || !tn_haproxy_old_workers(r->pid)) {
-        return;
-    }
-    for (size_t i = 0; i < r->n; i++) {
+    enum { PLACEHOLDER_PORT = 1 };
+    return s->address != NULL && s->port != PLACEHOLDER_PORT && !tn_haproxy_in_rotation(s);
+}
+
+static void count_old_workers(const struct tn_haproxy *h, struct tn_haproxy_runtime *r)
+{
+    enum { NOT_ASKED, NONE, SOME } workers = NOT_ASKED;
+    for (size_t i = 0; h->base.host->local && i < r->n && workers != NONE; i++) {
         struct tn_haproxy_server *s = &r->v[i];
-        const struct tn_haproxy_backend *b = tn_haproxy_find(ours, s->backend);
-        bool placeholder = s->port == 1;
-        if (b == NULL || s->address == NULL || placeholder || tn_haproxy_in_rotation(s)) {
+        if (!may_linger(s)) {
             continue;
         }
-        int64_t connections = tn_haproxy_connections(s->address, s->port);
-        s->running = connections > s->running ? connections : s->running;
+        if (workers == NOT_ASKED) {
+            workers = tn_haproxy_old_workers(r->pid) ? SOME : NONE;
+        }
+        if (workers == SOME) {
+            int64_t connections = tn_haproxy_connections(s->address, s->port);
+            s->running = connections > s->running ? connections : s->running;
+        }
     }
 }
 
@@ -51,7 +57,7 @@ int tn_haproxy_ask(struct tn_haproxy *h, struct tn_cancel *c, const struct tn_ha
     if (code < 0) {
         return tn_error_prefix(err, "balancer '%s'", h->id.balancer);
     }
-    count_old_workers(h, ours, out);
+    count_old_workers(h, out);
     return TN_OK;
 }
 

@@ -41,12 +41,14 @@ static int guard(struct tn_nginx *n, const struct tn_nginx_file *f, bool force, 
     if (!o->ours) {
         tn_error_set(err, TN_ESTRANGER, "balancer '%s': file '%s' %s%s%s%s%s", name, file,
                      o->marked ? "belongs to app '" : "was not written by turnout", o->marked ? o->app : "",
-                     o->marked ? "', environment '" : "", o->marked ? o->environment : "", o->marked ? "'" : "");
+                     o->marked ? "', environment '" : "", o->marked ? o->environment : "",
+                     o->marked ? "'" : "");
         return tn_error_hint(err, "give the balancer another file of its own, or move this one away");
     }
     if (!o->edited || force)
         return TN_OK;
-    tn_error_set(err, TN_ESTALE, "balancer '%s': file '%s' was edited by hand since turnout wrote it", name, file);
+    tn_error_set(err, TN_ESTALE, "balancer '%s': file '%s' was edited by hand since turnout wrote it", name,
+                 file);
     return tn_error_hint(err, "move the change to a file of yours; with --force this one is written anew");
 }
 
@@ -72,7 +74,8 @@ static int prepare(struct change *ch, bool force, struct tn_error **err)
     struct tn_nginx *n = ch->n;
     for (size_t i = 0; i < ch->n_confirm; i++)
         if (!wants_instance(ch->want, ch->confirm[i]))
-            return tn_error_set(err, TN_EUSAGE, "balancer '%s': instance '%s' is to be confirmed but gets no traffic",
+            return tn_error_set(err, TN_EUSAGE,
+                                "balancer '%s': instance '%s' is to be confirmed but gets no traffic",
                                 n->base.config->name, ch->confirm[i]);
     int rc = tn_nginx_file_check_mount(n, ch->c, err);
     if (rc == TN_OK)
@@ -83,7 +86,8 @@ static int prepare(struct change *ch, bool force, struct tn_error **err)
         rc = tn_nginx_pick_generation(n, ch->c, &ch->old, ch->generation, err);
     if (rc < 0)
         return rc;
-    rc = tn_nginx_render(n->base.app, n->base.environment, ch->generation, ch->want, &ch->text, ch->hash, err);
+    rc =
+        tn_nginx_render(n->base.app, n->base.environment, ch->generation, ch->want, &ch->text, ch->hash, err);
     return rc < 0 ? tn_error_prefix(err, "balancer '%s'", n->base.config->name) : TN_OK;
 }
 
@@ -147,8 +151,10 @@ static int back_before_reload(struct change *ch, struct tn_error **err)
     struct tn_error *why = NULL;
     int rc = tn_nginx_file_put_back(ch->n, ch->c, &ch->old, false, &why);
     if (rc < 0) {
-        tn_error_hint(err, "the old file could not be put back (%s): '%s' must be mended by hand before nginx is "
-                      "reloaded", tn_error_message(why), ch->n->base.config->file);
+        tn_error_hint(err,
+                      "the old file could not be put back (%s): '%s' must be mended by hand before nginx is "
+                      "reloaded",
+                      tn_error_message(why), ch->n->base.config->file);
     } else if (!must_leave(ch, TN_OK) && tn_nginx_test(ch->n, ch->c, NULL) < 0) {
         tn_error_hint(err, "the test fails without turnout's change too: mend nginx's configuration first");
     }
@@ -169,7 +175,8 @@ static int back_after_reload(struct change *ch, struct tn_error **err)
                                          tn_mono_ms() + tn_nginx_timeout(n), &why);
     if (rc < 0)
         tn_error_hint(err, "%s%sthe old file %s", tn_error_message(why), why ? "; " : "",
-                      tn_nginx_runs(n, ch->c) ? "is back, but nginx does not confirm it" : "waits for nginx to start");
+                      tn_nginx_runs(n, ch->c) ? "is back, but nginx does not confirm it"
+                                              : "waits for nginx to start");
     tn_error_free(why);
     return err && *err ? (int)(*err)->code : TN_EFAIL;
 }
@@ -207,7 +214,8 @@ static int is_loaded(struct change *ch, bool *loaded, struct tn_error **err)
     struct tn_error *why = NULL;
     tn_autofree char *other = NULL;
     int same = 0;
-    int rc = tn_nginx_ask_generation(ch->n, ch->c, ch->generation, ch->hash, TN_NGINX_FRESH, &same, &other, &why);
+    int rc =
+        tn_nginx_ask_generation(ch->n, ch->c, ch->generation, ch->hash, TN_NGINX_FRESH, &same, &other, &why);
     *loaded = rc == TN_OK && same >= TN_NGINX_FRESH;
     if (rc == TN_ECANCELLED)
         return tn_error_move(err, &why);
@@ -286,9 +294,12 @@ static int stay_empty(struct change *ch, struct tn_traffic *empty, struct tn_err
     int rc = tn_nginx_apply(&n->base, ch->c, empty, NULL, 0, false, NULL, err);
     if (rc < 0)
         return rc;
-    tn_error_set(err, TN_EBUSY, "balancer '%s': file '%s' stays, with no server in its upstreams: nginx's other "
-                 "configuration still uses them", n->base.config->name, n->base.config->file);
-    return tn_error_hint(err, "take the upstreams out of your server blocks, then run `turnout destroy` again");
+    tn_error_set(err, TN_EBUSY,
+                 "balancer '%s': file '%s' stays, with no server in its upstreams: nginx's other "
+                 "configuration still uses them",
+                 n->base.config->name, n->base.config->file);
+    return tn_error_hint(err,
+                         "take the upstreams out of your server blocks, then run `turnout destroy` again");
 }
 
 /* The file is gone and the test passed. A reload that fails matters only while the old configuration still answers. */
@@ -302,8 +313,9 @@ static int forget(struct change *ch, struct tn_error **err)
     while (!gone && !must_leave(ch, TN_OK)) {
         tn_autofree char *other = NULL;
         int same = 0;
-        gone = tn_nginx_ask_generation(n, ch->c, ch->old.owned.generation, ch->old.owned.hash, 1, &same, &other,
-                                       NULL) < 0 || same == 0;
+        gone = tn_nginx_ask_generation(n, ch->c, ch->old.owned.generation, ch->old.owned.hash, 1, &same,
+                                       &other, NULL) < 0 ||
+               same == 0;
         if (gone || tn_mono_ms() >= deadline)
             break;
         rc = tn_wait_fd(ch->c, "nginx to forget the file", -1, tn_mono_ms() + 5, NULL);

@@ -16,7 +16,8 @@ int tn_nginx_run(struct tn_nginx *n, struct tn_cancel *c, const char *const *arg
     int rc = h->ops->run(h, c, argv, NULL, COMMAND_TIMEOUT_MS, out, err);
     /* An engine's exec tells of a missing program by the codes of a shell. */
     if (rc == TN_OK && !h->local && (out->exit_code == 126 || out->exit_code == 127))
-        return tn_error_set(err, TN_ENOTFOUND, "command '%s' on %s: there is no such program", argv[0], h->name);
+        return tn_error_set(err, TN_ENOTFOUND, "command '%s' on %s: there is no such program", argv[0],
+                            h->name);
     return rc;
 }
 

@@ -12,7 +12,7 @@
 
 #include "lib/base/mem.h"
 
-#define PIECE     32768
+#define PIECE      32768
 #define PATIENCE_S 2
 
 static bool send_request(int fd, int family, unsigned states)

@@ -8,9 +8,9 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-#define DUMP_MAX    ((size_t)8 << 20)
-#define DUMP_FILE   "# configuration file "
-#define ARGS_MAX    32
+#define DUMP_MAX  ((size_t)8 << 20)
+#define DUMP_FILE "# configuration file "
+#define ARGS_MAX  32
 
 struct visit {
     struct tn_nginx *n;
@@ -75,7 +75,8 @@ static bool include_takes(const char *dump, const char *file)
         tn_autofree char *line = tn_strndup(at, strcspn(at, "\n"));
         char *save = NULL, *w = strtok_r(line, " \t", &save);
         if (!dir && tn_starts_with(at, DUMP_FILE) && w) {
-            tn_autofree char *main_file = tn_strndup(at + strlen(DUMP_FILE), strcspn(at, ":\n") - strlen(DUMP_FILE));
+            tn_autofree char *main_file =
+                tn_strndup(at + strlen(DUMP_FILE), strcspn(at, ":\n") - strlen(DUMP_FILE));
             dir = tn_path_dir(main_file);
         }
         if (!w || strcmp(w, "include") != 0 || !(w = strtok_r(NULL, " \t;\"'", &save)))

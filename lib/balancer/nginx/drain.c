@@ -7,9 +7,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
-#define QUIET_LOOKS  2
-#define LOOK_GAP_MS  10
-#define LEFT_MAX     4096
+#define QUIET_LOOKS 2
+#define LOOK_GAP_MS 10
+#define LEFT_MAX    4096
 
 static size_t find(const struct tn_nginx *n, const struct tn_endpoint *at)
 {

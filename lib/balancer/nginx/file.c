@@ -77,8 +77,8 @@ int tn_nginx_file_write(struct tn_nginx *n, struct tn_cancel *c, const char *tex
     return TN_OK;
 }
 
-int tn_nginx_file_put_back(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old, bool reload,
-                           struct tn_error **err)
+int tn_nginx_file_put_back(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old,
+                           bool reload, struct tn_error **err)
 {
     int64_t before = n->written_ms;
     int rc = tn_nginx_file_write(n, c, old->text, old->len, err);
@@ -104,8 +104,10 @@ int tn_nginx_file_check_mount(struct tn_nginx *n, struct tn_cancel *c, struct tn
     if (rc == TN_OK && r.exit_code == 0 && r.out.data && tn_mountinfo_has(r.out.data, file)) {
         const char *slash = strrchr(file, '/');
         int dir = slash && slash != file ? (int)(slash - file) : 1;
-        rc = tn_error_set(err, TN_EFAIL, "balancer '%s': file '%s' is itself mounted into %s: a new file in its "
-                          "place would not be seen there", n->base.config->name, file, n->base.host->name);
+        rc = tn_error_set(err, TN_EFAIL,
+                          "balancer '%s': file '%s' is itself mounted into %s: a new file in its "
+                          "place would not be seen there",
+                          n->base.config->name, file, n->base.host->name);
         tn_error_hint(err, "mount its folder instead: `-v /your/folder:%.*s`", dir, file);
     }
     n->mount_checked = rc == TN_OK;
@@ -117,8 +119,8 @@ static void mark_listeners(const char *text, bool taken[GENERATION_SPAN])
 {
     struct tn_tcp_row row;
     while (text && *text) {
-        if (tn_tcp_row_parse(text, &row) && row.state == TN_TCP_LISTEN && row.local.port >= GENERATION_FIRST &&
-            row.local.port < GENERATION_FIRST + GENERATION_SPAN)
+        if (tn_tcp_row_parse(text, &row) && row.state == TN_TCP_LISTEN &&
+            row.local.port >= GENERATION_FIRST && row.local.port < GENERATION_FIRST + GENERATION_SPAN)
             taken[row.local.port - GENERATION_FIRST] = true;
         text += strcspn(text, "\n");
         text += *text == '\n';
@@ -142,7 +144,8 @@ int tn_nginx_pick_generation(struct tn_nginx *n, struct tn_cancel *c, const stru
     struct tn_endpoint e = {.family = AF_INET, .address = {127, 0, 0, 1}};
     if (given) {
         if (!tn_nginx_loopback_ok(given) || !tn_endpoint_parse(given, &e))
-            return tn_error_set(err, TN_EPLAN, "balancer '%s': generation '%s' must be a loopback address and port",
+            return tn_error_set(err, TN_EPLAN,
+                                "balancer '%s': generation '%s' must be a loopback address and port",
                                 n->base.config->name, given);
         tn_endpoint_format(&e, out);
         return TN_OK;

@@ -12,24 +12,23 @@
 #define PATTERNS_PER_SERVER 2
 #define SERVERS_MAX         1000
 /* USER_HZ has been 100 on every architecture but one that is gone. */
-#define TICKS               100
+#define TICKS 100
 /* btime and `stat` may be a second off each other. */
 #define MTIME_SLACK_MS 2000
 
 /* $1 = the owned file, then patterns of grep. P = a process, B = time of boot, M = time of the file, C = a connection,
  * E = the end was reached. */
-static const char script[] =
-    "f=$1; shift\n"
-    "for p in /proc/[0-9]*; do\n"
-    "  t=$(tr '\\000' ' ' <\"$p/cmdline\") 2>/dev/null || continue\n"
-    "  case $t in 'nginx: '*) echo \"P $(cat \"$p/stat\" 2>/dev/null)|$t\";; esac\n"
-    "done\n"
-    "sed -n 's/^btime /B /p' /proc/stat\n"
-    "m=$(TZ=UTC0 stat -c %y \"$f\" 2>/dev/null) && echo \"M $m\"\n"
-    "if [ $# -gt 0 ]; then\n"
-    "  grep -h \"$@\" /proc/net/tcp /proc/net/tcp6 2>/dev/null | sed 's/^/C /'\n"
-    "fi\n"
-    "[ -r /proc/net/tcp ] && echo E\n";
+static const char script[] = "f=$1; shift\n"
+                             "for p in /proc/[0-9]*; do\n"
+                             "  t=$(tr '\\000' ' ' <\"$p/cmdline\") 2>/dev/null || continue\n"
+                             "  case $t in 'nginx: '*) echo \"P $(cat \"$p/stat\" 2>/dev/null)|$t\";; esac\n"
+                             "done\n"
+                             "sed -n 's/^btime /B /p' /proc/stat\n"
+                             "m=$(TZ=UTC0 stat -c %y \"$f\" 2>/dev/null) && echo \"M $m\"\n"
+                             "if [ $# -gt 0 ]; then\n"
+                             "  grep -h \"$@\" /proc/net/tcp /proc/net/tcp6 2>/dev/null | sed 's/^/C /'\n"
+                             "fi\n"
+                             "[ -r /proc/net/tcp ] && echo E\n";
 
 /* "2026-11-24 20:46:58.123456789 +0000" */
 static int64_t time_of_file(const char *s)

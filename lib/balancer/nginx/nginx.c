@@ -45,7 +45,8 @@ static bool in_traffic(const struct tn_traffic *t, const struct tn_endpoint *at)
     return false;
 }
 
-static void add_left(struct tn_nginx *n, const struct tn_traffic *t, bool loaded, struct tn_balancer_status *out)
+static void add_left(struct tn_nginx *n, const struct tn_traffic *t, bool loaded,
+                     struct tn_balancer_status *out)
 {
     for (size_t i = 0; i < n->n_left; i++) {
         const struct tn_nginx_left *l = &n->left[i];
@@ -56,13 +57,14 @@ static void add_left(struct tn_nginx *n, const struct tn_traffic *t, bool loaded
         *strrchr(text, ':') = '\0';
         size_t brackets = text[0] == '[';
         enum tn_tri quiet = tn_nginx_left_drained(l) ? TN_YES : l->running < 0 ? TN_CANNOT_TELL : TN_NO;
-        add_row(out, (struct tn_server_status){.instance = tn_strdup(l->instance),
-                                               .address = tn_strndup(text + brackets, strlen(text) - 2 * brackets),
-                                               .port = l->at.port,
-                                               .in_rotation = loaded ? TN_NO : TN_CANNOT_TELL,
-                                               .drained = loaded ? quiet : TN_NO,
-                                               .running = tn_nginx_left_drained(l) ? 0 : l->running,
-                                               .answered = -1});
+        add_row(out,
+                (struct tn_server_status){.instance = tn_strdup(l->instance),
+                                          .address = tn_strndup(text + brackets, strlen(text) - 2 * brackets),
+                                          .port = l->at.port,
+                                          .in_rotation = loaded ? TN_NO : TN_CANNOT_TELL,
+                                          .drained = loaded ? quiet : TN_NO,
+                                          .running = tn_nginx_left_drained(l) ? 0 : l->running,
+                                          .answered = -1});
     }
 }
 
@@ -79,8 +81,8 @@ static int ask_what_runs(struct tn_nginx *n, struct tn_cancel *c, const struct t
     out->answered = rc == TN_OK || tn_nginx_runs(n, c);
     out->loaded = rc == TN_OK && same >= OBSERVE_ASKS && !o->edited;
     if (!out->answered)
-        out->error = tn_format("nginx does not answer on %s and no master process is seen: %s", n->base.host->name,
-                               tn_error_message(why));
+        out->error = tn_format("nginx does not answer on %s and no master process is seen: %s",
+                               n->base.host->name, tn_error_message(why));
     else if (!out->loaded && !o->edited)
         out->error = tn_format("nginx does not run what stands in '%s': it was not reloaded, or refused it",
                                n->base.config->file);
@@ -152,7 +154,8 @@ static int nginx_current(struct tn_balancer_driver *b, struct tn_cancel *c, stru
     if (rc < 0)
         return rc;
     if (f.text && !f.owned.ours)
-        rc = tn_error_set(err, TN_ESTRANGER, "balancer '%s': file '%s' is not turnout's of this plan and environment",
+        rc = tn_error_set(err, TN_ESTRANGER,
+                          "balancer '%s': file '%s' is not turnout's of this plan and environment",
                           b->config->name, b->config->file);
     else
         tn_traffic_copy(out, &f.owned.traffic);
@@ -160,8 +163,8 @@ static int nginx_current(struct tn_balancer_driver *b, struct tn_cancel *c, stru
     return rc;
 }
 
-static int nginx_watch_drain(struct tn_balancer_driver *b, const char *instance, const char *address, int port,
-                             struct tn_error **err)
+static int nginx_watch_drain(struct tn_balancer_driver *b, const char *instance, const char *address,
+                             int port, struct tn_error **err)
 {
     struct tn_nginx *n = tn_nginx_of(b);
     struct tn_endpoint e;

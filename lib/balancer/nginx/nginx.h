@@ -38,7 +38,8 @@ struct tn_nginx {
     struct tn_nginx_left *left;
     size_t n_left, cap_left;
     bool mount_checked;
-    int64_t written_ms; /* since nginx's host booted, when we wrote the file; -1 = somebody else or we earlier */
+    int64_t
+        written_ms; /* since nginx's host booted, when we wrote the file; -1 = somebody else or we earlier */
 };
 static inline struct tn_nginx *tn_nginx_of(struct tn_balancer_driver *b)
 {
@@ -49,15 +50,15 @@ static inline struct tn_nginx *tn_nginx_of(struct tn_balancer_driver *b)
 struct tn_nginx_file {
     char *text; /* NULL = absent */
     size_t len;
-    struct timespec mtime; /* on this host */
+    struct timespec mtime;       /* on this host */
     struct tn_nginx_owned owned; /* empty when absent */
 };
 int tn_nginx_file_read(struct tn_nginx *n, struct tn_nginx_file *out, struct tn_error **err);
 void tn_nginx_file_clear(struct tn_nginx_file *f);
 /* Puts back what was read, byte for byte and with its time (absent: removes). `reload` says whether a reload follows;
  * without one the workers that run are still of the write before. */
-int tn_nginx_file_put_back(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old, bool reload,
-                           struct tn_error **err);
+int tn_nginx_file_put_back(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old,
+                           bool reload, struct tn_error **err);
 /* Writes (text NULL: removes) and remembers when. */
 int tn_nginx_file_write(struct tn_nginx *n, struct tn_cancel *c, const char *text, size_t len,
                         struct tn_error **err);
@@ -89,7 +90,8 @@ int tn_nginx_confirm_generation(struct tn_nginx *n, struct tn_cancel *c, const c
                                 const char *hash, int64_t deadline, struct tn_error **err);
 /* Waits until requests of ours are routed to `u`, and each server with need[i] has answered one. */
 int tn_nginx_confirm_upstream(struct tn_nginx *n, struct tn_cancel *c, const char *generation,
-                              const struct tn_upstream *u, bool *need, int64_t deadline, struct tn_error **err);
+                              const struct tn_upstream *u, bool *need, int64_t deadline,
+                              struct tn_error **err);
 /* One value of X-Turnout-Upstream: "addr, addr;time, time" (pure). *routed: it is from an upstream's location.
  * True when a server answered with a header; *out = that server. */
 bool tn_nginx_route_parse(const char *value, size_t len, struct tn_endpoint *out);

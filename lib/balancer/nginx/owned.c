@@ -9,13 +9,13 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-#define NAME_MAX_LEN  200
-#define PATH_MAX_LEN  1000
-#define SERVERS_MAX   4096
-#define UPSTREAMS_MAX 512
-#define WEIGHT_MAX    256
+#define NAME_MAX_LEN     200
+#define PATH_MAX_LEN     1000
+#define SERVERS_MAX      4096
+#define UPSTREAMS_MAX    512
+#define WEIGHT_MAX       256
 #define FAIL_TIMEOUT_MAX ((int64_t)365 * 24 * 3600 * 1000)
-#define ZEROS         "0000000000000000000000000000000000000000000000000000000000000000"
+#define ZEROS            "0000000000000000000000000000000000000000000000000000000000000000"
 
 static bool only(const char *s, const char *set, size_t max)
 {
@@ -86,15 +86,18 @@ static int check_server(const struct tn_upstream *u, const struct tn_server *s, 
 static int check_upstream(const struct tn_upstream *u, struct tn_error **err)
 {
     if (!tn_nginx_name_ok(u->name))
-        return tn_error_set(err, TN_EPLAN, "upstream: its name may hold letters, digits, '_', '.' and '-' only");
+        return tn_error_set(err, TN_EPLAN,
+                            "upstream: its name may hold letters, digits, '_', '.' and '-' only");
     if (u->service && !tn_nginx_name_ok(u->service))
         return tn_error_set(err, TN_EPLAN, "upstream '%s': unusable name of a service", u->name);
     if (u->balance && !is_least_conn(u) && !tn_streq(u->balance, "roundrobin"))
         return tn_error_set(err, TN_EPLAN, "upstream '%s': nginx balances by roundrobin or least_conn only",
                             u->name);
     if (u->probe_path && !tn_nginx_path_ok(u->probe_path))
-        return tn_error_set(err, TN_EPLAN, "upstream '%s': the health path holds characters that cannot be asked "
-                            "for through nginx", u->name);
+        return tn_error_set(err, TN_EPLAN,
+                            "upstream '%s': the health path holds characters that cannot be asked "
+                            "for through nginx",
+                            u->name);
     if (u->probe_expect && !only(u->probe_expect, "0123456789,-", NAME_MAX_LEN))
         return tn_error_set(err, TN_EPLAN, "upstream '%s': unusable list of statuses", u->name);
     if (u->fail_timeout > FAIL_TIMEOUT_MAX)
@@ -186,17 +189,18 @@ static void put_location(struct tn_buf *out, const char *name)
 {
     tn_buf_printf(out, "    location ^~ /u/%s/ {\n", name);
     tn_buf_printf(out, "        proxy_pass http://%s/;\n", name);
-    tn_buf_puts(out, "        proxy_http_version 1.1;\n"
-                     "        proxy_set_header Host localhost;\n"
-                     "        proxy_set_header Connection close;\n"
-                     "        proxy_connect_timeout 2s;\n"
-                     "        proxy_read_timeout 5s;\n"
-                     "        proxy_next_upstream off;\n"
-                     "        proxy_intercept_errors off;\n"
-                     "        proxy_cache off;\n"
-                     "        proxy_hide_header X-Turnout-Upstream;\n"
-                     "        add_header X-Turnout-Upstream \"$upstream_addr;$upstream_header_time\" always;\n"
-                     "    }\n");
+    tn_buf_puts(out,
+                "        proxy_http_version 1.1;\n"
+                "        proxy_set_header Host localhost;\n"
+                "        proxy_set_header Connection close;\n"
+                "        proxy_connect_timeout 2s;\n"
+                "        proxy_read_timeout 5s;\n"
+                "        proxy_next_upstream off;\n"
+                "        proxy_intercept_errors off;\n"
+                "        proxy_cache off;\n"
+                "        proxy_hide_header X-Turnout-Upstream;\n"
+                "        add_header X-Turnout-Upstream \"$upstream_addr;$upstream_header_time\" always;\n"
+                "    }\n");
 }
 
 static void put_generation(struct tn_buf *out, const char *generation, const struct tn_traffic *t)
@@ -223,7 +227,8 @@ int tn_nginx_render(const char *app, const char *environment, const char *genera
     if (!tn_nginx_name_ok(app) || (environment[0] != '\0' && !tn_nginx_name_ok(environment)))
         return tn_error_set(err, TN_EPLAN, "plan: its name or environment cannot stand in a file of nginx");
     if (!tn_nginx_loopback_ok(generation))
-        return tn_error_set(err, TN_EPLAN, "generation '%s': must be a loopback address and port", generation);
+        return tn_error_set(err, TN_EPLAN, "generation '%s': must be a loopback address and port",
+                            generation);
     int rc = check(want, err);
     if (rc < 0)
         return rc;

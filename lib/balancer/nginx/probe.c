@@ -11,15 +11,15 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-#define ANSWER_MAX       ((size_t)256 << 10)
-#define ASK_TIMEOUT_MS   6000
-#define EXEC_BATCH       8
-#define LOCAL_PAUSE_MS   3
-#define EXEC_PAUSE_MS    20
-#define PAUSE_AFTER      64
-#define LONG_PAUSE_MS    50
-#define ROUTE_HEADER     "X-Turnout-Upstream:"
-#define EXEC_SECONDS     "6"
+#define ANSWER_MAX     ((size_t)256 << 10)
+#define ASK_TIMEOUT_MS 6000
+#define EXEC_BATCH     8
+#define LOCAL_PAUSE_MS 3
+#define EXEC_PAUSE_MS  20
+#define PAUSE_AFTER    64
+#define LONG_PAUSE_MS  50
+#define ROUTE_HEADER   "X-Turnout-Upstream:"
+#define EXEC_SECONDS   "6"
 
 enum part { PART_HEAD, PART_BODY };
 
@@ -50,9 +50,12 @@ int tn_nginx_find_asker(struct tn_nginx *n, struct tn_cancel *c, struct tn_error
             return tn_error_move(err, &why);
         tn_error_free(why);
     }
-    tn_error_set(err, TN_EUNSUPPORTED, "balancer '%s': %s has neither curl nor wget: nobody there can ask nginx which "
-                 "configuration it runs", n->base.config->name, h->name);
-    return tn_error_hint(err, "use an image with curl or wget (nginx:alpine and nginx:latest have one), or install one");
+    tn_error_set(err, TN_EUNSUPPORTED,
+                 "balancer '%s': %s has neither curl nor wget: nobody there can ask nginx which "
+                 "configuration it runs",
+                 n->base.config->name, h->name);
+    return tn_error_hint(
+        err, "use an image with curl or wget (nginx:alpine and nginx:latest have one), or install one");
 }
 
 /* Appends the head (with its empty line) or the body of a raw answer. */
@@ -73,7 +76,8 @@ static int ask_socket(struct tn_nginx *n, struct tn_cancel *c, const char *gener
 {
     struct tn_host *h = n->base.host;
     tn_autofree char *rq = tn_format("GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                                     "User-Agent: turnout\r\nAccept: */*\r\n\r\n", path);
+                                     "User-Agent: turnout\r\nAccept: */*\r\n\r\n",
+                                     path);
     tn_autobuf raw = TN_BUF_INIT(ANSWER_MAX);
     struct tn_error *why = NULL;
     int rc = h->ops->talk(h, c, generation, rq, ASK_TIMEOUT_MS, &raw, &why);
@@ -90,8 +94,8 @@ static int ask_socket(struct tn_nginx *n, struct tn_cancel *c, const char *gener
 static int ask_exec(struct tn_nginx *n, struct tn_cancel *c, const char *generation, const char *path,
                     enum part part, int count, struct tn_buf *out, struct tn_error **err)
 {
-    static const char *const curl[] = {"curl", "-q", "-s", "--noproxy", "*", "-m", EXEC_SECONDS, "-H",
-                                       "Connection: close"};
+    static const char *const curl[] = {"curl", "-q",         "-s", "--noproxy",        "*",
+                                       "-m",   EXEC_SECONDS, "-H", "Connection: close"};
     /* No -T: some builds of busybox crash on it. The loopback server ends each request within 5 s itself. */
     static const char *const wget[] = {"env", "-u", "http_proxy", "-u", "HTTP_PROXY", "wget", "-q", "-O"};
     const char *argv[16 + 4 * TN_NGINX_FRESH];
@@ -123,7 +127,8 @@ static int ask_exec(struct tn_nginx *n, struct tn_cancel *c, const char *generat
     if (rc == TN_OK && from->len > 0)
         tn_buf_add(out, from->data, from->len);
     if (rc == TN_OK && r.exit_code != 0 && (out->len == 0 || part == PART_BODY))
-        rc = tn_error_set(err, TN_EUNREACHABLE, "socket '%s' on %s: nobody answers", generation, n->base.host->name);
+        rc = tn_error_set(err, TN_EUNREACHABLE, "socket '%s' on %s: nobody answers", generation,
+                          n->base.host->name);
     tn_run_result_clear(&r);
     return rc;
 }
@@ -167,8 +172,8 @@ int tn_nginx_ask_generation(struct tn_nginx *n, struct tn_cancel *c, const char 
     return TN_OK;
 }
 
-static int pause_ms(const struct tn_nginx *n, struct tn_cancel *c, const char *name, int64_t ms, int64_t deadline,
-                    struct tn_error **err)
+static int pause_ms(const struct tn_nginx *n, struct tn_cancel *c, const char *name, int64_t ms,
+                    int64_t deadline, struct tn_error **err)
 {
     int64_t until = tn_mono_ms() + (n->asker == TN_ASK_SOCKET || ms > EXEC_PAUSE_MS ? ms : EXEC_PAUSE_MS);
     int rc = tn_wait_fd(c, name, -1, until < deadline ? until : deadline, err);
@@ -203,10 +208,12 @@ int tn_nginx_confirm_generation(struct tn_nginx *n, struct tn_cancel *c, const c
     tn_autobuf seen = TN_BUF_INIT(256);
     if (other)
         tn_filter(&seen, other, strlen(other) < 12 ? strlen(other) : 12, false);
-    tn_error_set(err, TN_EFAIL, "balancer '%s': nginx did not take the new configuration within %lld ms: %s%s",
+    tn_error_set(err, TN_EFAIL,
+                 "balancer '%s': nginx did not take the new configuration within %lld ms: %s%s",
                  n->base.config->name, (long long)tn_nginx_timeout(n),
                  other ? "it still runs generation " : "nobody answers on ", other ? seen.data : generation);
-    return tn_error_hint(err, "its master refused the reload although the test passed, or '%s' is not included in "
+    return tn_error_hint(err,
+                         "its master refused the reload although the test passed, or '%s' is not included in "
                          "http{}; nginx's error log says which: often an address that cannot be bound",
                          n->base.config->file);
 }
@@ -239,7 +246,8 @@ static bool mark_answers(const struct tn_buf *heads, const struct tn_upstream *u
             size_t blank = strspn(value, " ");
             if (tn_nginx_route_parse(value + blank, len - skip - name - blank, &from))
                 for (size_t i = 0; i < u->n_servers; i++)
-                    if (tn_endpoint_of(u->servers[i].address, u->servers[i].port, &e) && tn_endpoint_equal(&e, &from))
+                    if (tn_endpoint_of(u->servers[i].address, u->servers[i].port, &e) &&
+                        tn_endpoint_equal(&e, &from))
                         need[i] = false;
         }
         at += len;
@@ -257,7 +265,8 @@ static size_t missing(const struct tn_upstream *u, const bool *need)
 }
 
 int tn_nginx_confirm_upstream(struct tn_nginx *n, struct tn_cancel *c, const char *generation,
-                              const struct tn_upstream *u, bool *need, int64_t deadline, struct tn_error **err)
+                              const struct tn_upstream *u, bool *need, int64_t deadline,
+                              struct tn_error **err)
 {
     tn_autofree char *name = tn_format("answers through upstream '%s'", u->name);
     tn_autofree char *path = tn_format("/u/%s%s", u->name, u->probe_path ? u->probe_path : "/");
@@ -276,8 +285,10 @@ int tn_nginx_confirm_upstream(struct tn_nginx *n, struct tn_cancel *c, const cha
             return TN_OK;
         if (tn_mono_ms() >= deadline) {
             const char *who = routed ? u->servers[i].instance : u->name;
-            return tn_error_set(err, TN_EFAIL, "balancer '%s': %s '%s' did not answer a request through nginx within "
-                                "%lld ms", n->base.config->name, routed ? "instance" : "upstream", who,
+            return tn_error_set(err, TN_EFAIL,
+                                "balancer '%s': %s '%s' did not answer a request through nginx within "
+                                "%lld ms",
+                                n->base.config->name, routed ? "instance" : "upstream", who,
                                 (long long)tn_nginx_timeout(n));
         }
         /* At first as fast as the shares of a weighted upstream need it, then patiently. */

@@ -261,7 +261,8 @@ json_t *tn_docker_mount(const char *volume, const char *dir, struct tn_error **e
     if (name != NULL) {
         put_text(mount, "Source", name);
     } else if (named) {
-        tn_autofree char *path = tn_path_join(dir != NULL ? dir : "/", source);
+        const char *from = tn_starts_with(source, "./") ? source + 2 : source;
+        tn_autofree char *path = tn_path_join(dir != NULL ? dir : "/", from);
         put_text(mount, "Source", path);
     }
     return mount;

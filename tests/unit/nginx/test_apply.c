@@ -48,7 +48,8 @@ static int model_run(struct tn_host *h, struct tn_cancel *c, const char *const *
     return TN_OK;
 }
 
-static char *model_read(struct tn_host *h, const char *path, size_t max, size_t *out_len, struct tn_error **err)
+static char *model_read(struct tn_host *h, const char *path, size_t max, size_t *out_len,
+                        struct tn_error **err)
 {
     (void)h, (void)path, (void)max;
     if (!model->file) {
@@ -86,7 +87,8 @@ static void answer_upstream(const struct tn_nginx_owned *o, const char *name, st
     }
     const struct tn_server *s = &u->servers[model->asks % (int)u->n_servers];
     bool dead = tn_streq(s->instance, model->dead);
-    tn_buf_printf(out, "HTTP/1.1 %s\r\nx-turnout-upstream: %s:%d;%s\r\n\r\nX-Turnout-Upstream: 9.9.9.9:9;1\r\n",
+    tn_buf_printf(out,
+                  "HTTP/1.1 %s\r\nx-turnout-upstream: %s:%d;%s\r\n\r\nX-Turnout-Upstream: 9.9.9.9:9;1\r\n",
                   dead ? "502 Bad Gateway" : "200 OK", s->address, s->port, dead ? "-" : "0.001");
 }
 
@@ -135,7 +137,8 @@ static int set_up(void **state)
     static char name[] = "edge", file[] = "/no/such/folder/shop.conf", app[] = "shop", empty[] = "";
     f->model.host = (struct tn_host){.ops = &model_ops, .name = tn_strdup("model"), .local = true};
     f->plan = (struct tn_plan){.name = app, .environment = empty};
-    f->config = (struct tn_balancer){.name = name, .kind = TN_BALANCER_NGINX, .file = file, .apply_timeout = 60};
+    f->config =
+        (struct tn_balancer){.name = name, .kind = TN_BALANCER_NGINX, .file = file, .apply_timeout = 60};
     f->cancel = tn_cancel_new();
     model = &f->model;
     f->driver = tn_nginx_open(&f->plan, &f->config, &f->model.host, NULL, NULL, NULL);
@@ -361,8 +364,10 @@ int main(void)
 {
 #define CASE(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_first),     CASE(test_written_not_loaded), CASE(test_put_back), CASE(test_put_back_absent),
-        CASE(test_guard),     CASE(test_unknown_confirm),    CASE(test_dead_rest), CASE(test_observe),
+        CASE(test_first),     CASE(test_written_not_loaded),
+        CASE(test_put_back),  CASE(test_put_back_absent),
+        CASE(test_guard),     CASE(test_unknown_confirm),
+        CASE(test_dead_rest), CASE(test_observe),
         CASE(test_remove),    CASE(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,8 +11,8 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-static struct tn_server *add_server(struct tn_upstream *u, const char *instance, const char *address, int port,
-                                    int weight)
+static struct tn_server *add_server(struct tn_upstream *u, const char *instance, const char *address,
+                                    int port, int weight)
 {
     TN_GROW(u->servers, u->n_servers, u->cap_servers);
     struct tn_server *s = &u->servers[u->n_servers++];
@@ -69,16 +69,17 @@ static void test_text(void **state)
     char hash[TN_SHA256_HEX];
     sample(&t);
     tn_autofree char *text = render(&t, hash);
-    assert_holds(text, "upstream shop_web {\n"
-                       "    # turnout service=web balance=least_conn keepalive=8 max_fails=2 fail_timeout=4500 slots=3"
-                       " probe=/healthz?deep=1 expect=200-299,304\n"
-                       "    zone turnout_shop_web 64k;\n"
-                       "    least_conn;\n"
-                       "    server 10.0.0.1:20000 weight=1 max_fails=2 fail_timeout=5s; # web-1 weight 64\n"
-                       "    server 10.0.0.2:20001 weight=3 max_fails=2 fail_timeout=5s; # web-2 weight 192\n"
-                       "    server [2001:db8::1]:20002 weight=1 max_fails=2 fail_timeout=5s backup; # web-3 weight 7\n"
-                       "    keepalive 8;\n"
-                       "}\n");
+    assert_holds(
+        text, "upstream shop_web {\n"
+              "    # turnout service=web balance=least_conn keepalive=8 max_fails=2 fail_timeout=4500 slots=3"
+              " probe=/healthz?deep=1 expect=200-299,304\n"
+              "    zone turnout_shop_web 64k;\n"
+              "    least_conn;\n"
+              "    server 10.0.0.1:20000 weight=1 max_fails=2 fail_timeout=5s; # web-1 weight 64\n"
+              "    server 10.0.0.2:20001 weight=3 max_fails=2 fail_timeout=5s; # web-2 weight 192\n"
+              "    server [2001:db8::1]:20002 weight=1 max_fails=2 fail_timeout=5s backup; # web-3 weight 7\n"
+              "    keepalive 8;\n"
+              "}\n");
     assert_holds(text, "upstream shop_api {\n"
                        "    # turnout keepalive=0 max_fails=-1 fail_timeout=-1 slots=0\n"
                        "    zone turnout_shop_api 64k;\n"
@@ -86,7 +87,8 @@ static void test_text(void **state)
                        "}\n");
     assert_holds(text, "    listen 127.0.0.1:18099;\n    allow 127.0.0.0/8;\n    deny all;\n");
     assert_holds(text, "        proxy_pass http://shop_web/;\n");
-    tn_autofree char *first = tn_format("# turnout app=shop env=prod sha256=%s: written by turnout, do not edit\n", hash);
+    tn_autofree char *first =
+        tn_format("# turnout app=shop env=prod sha256=%s: written by turnout, do not edit\n", hash);
     assert_true(tn_starts_with(text, first));
     tn_autofree char *answer = tn_format("return 200 \"%s\\n\";", hash);
     assert_holds(text, answer);
@@ -161,15 +163,17 @@ static void test_marks(void **state)
     static const struct {
         const char *app, *environment;
         bool ours;
-    } cases[] = {{"shop", "prod", true}, {"shop", "staging", false}, {"shop", "", false}, {"sho", "prod", false}};
+    } cases[] = {
+        {"shop", "prod", true}, {"shop", "staging", false}, {"shop", "", false}, {"sho", "prod", false}};
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         tn_nginx_owned_read(text, strlen(text), cases[i].app, cases[i].environment, &o);
         assert_true(o.marked);
         assert_int_equal(o.ours, cases[i].ours);
         tn_nginx_owned_clear(&o);
     }
-    static const char *const strangers[] = {"", "\n", "upstream x { server 127.0.0.1:80; }\n", "# turnout\n",
-                                            "# turnout app=shop env=prod sha256=12: written by turnout, do not edit\n"};
+    static const char *const strangers[] = {
+        "", "\n", "upstream x { server 127.0.0.1:80; }\n", "# turnout\n",
+        "# turnout app=shop env=prod sha256=12: written by turnout, do not edit\n"};
     for (size_t i = 0; i < TN_COUNT(strangers); i++) {
         tn_nginx_owned_read(strangers[i], strlen(strangers[i]), "shop", "prod", &o);
         assert_false(o.marked || o.ours);
@@ -190,7 +194,8 @@ static void test_no_main_server(void **state)
     char hash[TN_SHA256_HEX];
     only_backups(add_upstream(&t, "u"));
     tn_autofree char *text = render(&t, hash);
-    assert_holds(text, "    server 127.0.0.1:1000 weight=1 backup; # b weight 3\n    server 127.0.0.1:1 down;\n");
+    assert_holds(text,
+                 "    server 127.0.0.1:1000 weight=1 backup; # b weight 3\n    server 127.0.0.1:1 down;\n");
     tn_traffic_clear(&t);
 }
 
@@ -243,9 +248,9 @@ static void long_timeout(struct tn_upstream *u)
 static void test_refused(void **state)
 {
     (void)state;
-    static void (*const cases[])(struct tn_upstream *) = {bad_name, bad_instance, host_name, bad_port,
-                                                          weight_zero, bad_balance, bad_path, variable_path,
-                                                          bad_expect, bad_service, long_timeout};
+    static void (*const cases[])(
+        struct tn_upstream *) = {bad_name, bad_instance,  host_name,  bad_port,    weight_zero, bad_balance,
+                                 bad_path, variable_path, bad_expect, bad_service, long_timeout};
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         struct tn_traffic t = {0};
         char hash[TN_SHA256_HEX];
@@ -278,10 +283,11 @@ static void test_generation(void **state)
     static const struct {
         const char *text;
         bool ok;
-    } cases[] = {{"127.0.0.1:18099", true}, {"127.8.0.1:1", true},   {"[::1]:80", true},   {"0.0.0.0:80", false},
-                 {"10.0.0.1:80", false},    {"127.0.0.1:0", false},  {"127.0.0.1", false}, {"localhost:80", false},
-                 {"::1:80", false},         {"[::]:80", false},      {"", false},          {NULL, false},
-                 {"127.0.0.1:80 ", false},  {"127.0.0.1:99999", false}};
+    } cases[] = {
+        {"127.0.0.1:18099", true}, {"127.8.0.1:1", true},     {"[::1]:80", true},   {"0.0.0.0:80", false},
+        {"10.0.0.1:80", false},    {"127.0.0.1:0", false},    {"127.0.0.1", false}, {"localhost:80", false},
+        {"::1:80", false},         {"[::]:80", false},        {"", false},          {NULL, false},
+        {"127.0.0.1:80 ", false},  {"127.0.0.1:99999", false}};
     for (size_t i = 0; i < TN_COUNT(cases); i++)
         if (tn_nginx_loopback_ok(cases[i].text) != cases[i].ok)
             fail_msg("generation '%s'", cases[i].text);
@@ -315,9 +321,9 @@ static void test_route(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),    cmocka_unit_test(test_read_back),      cmocka_unit_test(test_edits),
-        cmocka_unit_test(test_marks),   cmocka_unit_test(test_no_main_server), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_twice),   cmocka_unit_test(test_generation),     cmocka_unit_test(test_route),
+        cmocka_unit_test(test_text),  cmocka_unit_test(test_read_back),      cmocka_unit_test(test_edits),
+        cmocka_unit_test(test_marks), cmocka_unit_test(test_no_main_server), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_twice), cmocka_unit_test(test_generation),     cmocka_unit_test(test_route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,14 +24,18 @@ static void test_rows(void **state)
         unsigned state;
         unsigned long inode;
     } rows[] = {
-        {"   3: 0100007F:AC7A 0100007F:4E20 01 00000000:00000000 00:00000000 00000000    33        0 4711 1 0 20 4 30",
+        {"   3: 0100007F:AC7A 0100007F:4E20 01 00000000:00000000 00:00000000 00000000    33        0 4711 1 "
+         "0 20 4 30",
          "127.0.0.1:44154", "127.0.0.1:20000", TN_TCP_ESTABLISHED, 4711},
-        {"   0: 0100007F:46B3 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 0 100 0 0",
+        {"   0: 0100007F:46B3 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 0 "
+         "100 0 0",
          "127.0.0.1:18099", NULL, TN_TCP_LISTEN, 99},
-        {"   1: 0000000000000000FFFF00000100007F:AC7A 0000000000000000FFFF00000200000A:0050 02 00000000:00000000 "
+        {"   1: 0000000000000000FFFF00000100007F:AC7A 0000000000000000FFFF00000200000A:0050 02 "
+         "00000000:00000000 "
          "00:00000000 00000000 33 0 7 1\n",
          "127.0.0.1:44154", "10.0.0.2:80", TN_TCP_SYN_SENT, 7},
-        {"   1: B80D0120000000000000000001000000:0050 B80D0120000000000000000002000000:01BB 06 00000000:00000000 "
+        {"   1: B80D0120000000000000000001000000:0050 B80D0120000000000000000002000000:01BB 06 "
+         "00000000:00000000 "
          "00:00000000 00000000 0 0 0 1\n",
          "[2001:db8::1]:80", "[2001:db8::2]:443", 6, 0},
     };
@@ -47,8 +51,11 @@ static void test_rows(void **state)
     }
     static const char *const bad[] = {
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
-        "", "\n", "   3: 0100007F:AC7A 0100007F:4E20 01",
-        "   3: 0100007F:AC7 0100007F:4E20 01 0:0 0:0 0 0 0 1 1", "   3: 01000:AC7A 0100007F:4E20 01 0:0 0:0 0 0 0 1 1",
+        "",
+        "\n",
+        "   3: 0100007F:AC7A 0100007F:4E20 01",
+        "   3: 0100007F:AC7 0100007F:4E20 01 0:0 0:0 0 0 0 1 1",
+        "   3: 01000:AC7A 0100007F:4E20 01 0:0 0:0 0 0 0 1 1",
         "   3: 0100007F:AC7A 0100007F:4E20 0X 0:0 0:0 0 0 0 1 1",
         "   3: 0100007F:AC7A 0100007F:4E20 01 0:0 0:0 0 0 0 1x 1"};
     for (size_t i = 0; i < TN_COUNT(bad); i++) {
@@ -95,13 +102,14 @@ static void test_stat(void **state)
 {
     (void)state;
     struct tn_nginx_process p;
-    assert_true(tn_process_stat_parse("4711 (ng) in (x) S 12 4711 4711 0 -1 4194624 1 0 0 0 1 2 0 0 20 0 1 0 123456 99",
-                                      100, &p));
+    assert_true(tn_process_stat_parse(
+        "4711 (ng) in (x) S 12 4711 4711 0 -1 4194624 1 0 0 0 1 2 0 0 20 0 1 0 123456 99", 100, &p));
     assert_int_equal(p.pid, 4711);
     assert_int_equal(p.parent, 12);
     assert_int_equal(p.start_ms, 1234560);
-    static const char *const bad[] = {"", "x", "12 (nginx", "12 (nginx) S 1 2 3", "0 (a) S 1",
-                                      "12 (a) S 1 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 abc"};
+    static const char *const bad[] = {"",          "x",
+                                      "12 (nginx", "12 (nginx) S 1 2 3",
+                                      "0 (a) S 1", "12 (a) S 1 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 abc"};
     for (size_t i = 0; i < TN_COUNT(bad); i++)
         assert_false(tn_process_stat_parse(bad[i], 100, &p));
 }
@@ -154,7 +162,8 @@ static void test_dump(void **state)
     (void)state;
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(sa);
-    int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+        client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(server, (struct sockaddr *)&sa, sizeof(sa)), 0);
     assert_int_equal(listen(server, 4), 0);
     assert_int_equal(getsockname(server, (struct sockaddr *)&sa, &len), 0);
@@ -178,8 +187,8 @@ static void test_dump(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),   cmocka_unit_test(test_peer_text), cmocka_unit_test(test_endpoints),
-        cmocka_unit_test(test_stat),   cmocka_unit_test(test_titles),    cmocka_unit_test(test_mounts),
+        cmocka_unit_test(test_rows), cmocka_unit_test(test_peer_text), cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_stat), cmocka_unit_test(test_titles),    cmocka_unit_test(test_mounts),
         cmocka_unit_test(test_dump),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

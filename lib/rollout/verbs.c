@@ -1,0 +1,289 @@
+/* The verbs that change something: each makes goals and hands them to one rollout. */
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/base/text.h"
+#include "lib/rollout/changes.h"
+#include "lib/rollout/changeset.h"
+#include "lib/rollout/lease.h"
+#include "lib/rollout/records.h"
+#include "lib/rollout/run.h"
+
+static int64_t lease_wait(const struct tn_session *s, const struct tn_deploy_options *o)
+{
+    return o->lease_wait >= 0 ? o->lease_wait : s->plan->policy.lease_wait;
+}
+
+static int nothing(struct tn_outcome *out, const char *now)
+{
+    out->exit_code = TN_EXIT_OK;
+    out->state = tn_strdup("done");
+    out->now = tn_strdup(now);
+    out->report = json_pack("{s:i,s:s,s:i,s:b,s:s}", "v", 1, "state", "done", "exit_code", 0, "changed", 0, "now", now);
+    return TN_EXIT_OK;
+}
+
+/* Goals that need nothing are left out of the run; what must stay together is decided by the diff. */
+static struct tn_goals *wanted_goals(struct tn_session *s, const struct tn_changes *c, struct tn_error **err)
+{
+    json_t *all = tn_goals_json(c->goals), *kept = json_array();
+    for (size_t i = 0; i < c->n; i++)
+        if (c->v[i].action != TN_CHANGE_NONE && c->v[i].action != TN_CHANGE_MANUAL)
+            json_array_append(kept, json_array_get(json_object_get(all, "placements"), i));
+    json_object_set_new(all, "placements", kept);
+    struct tn_goals *g = tn_goals_from_json(s, all, err);
+    json_decref(all);
+    return g;
+}
+
+int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const struct tn_deploy_options *o,
+                      struct tn_outcome *out, struct tn_error **err)
+{
+    if (o->changeset) {
+        int rc = tn_changeset_check(s, o->changeset, c, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (!c->any)
+        return nothing(out, "nothing to do: everything is as the plan wants it");
+    if (o->dry_run)
+        return nothing(out, "dry run: nothing was changed");
+    s->force = o->force;
+    struct tn_rollout_start how = {.goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
+    return how.goals ? tn_run_rollout(s, &how, out, err) : TN_EFAIL;
+}
+
+/* ---- rollback ---- */
+
+/* The record to go back to: `to`, or the newest that is not what serves now. */
+static const struct tn_kept *pick_record(const struct tn_kepts *kept, const char *current, const char *to)
+{
+    for (size_t i = 0; i < kept->n; i++) {
+        const struct tn_kept *k = &kept->v[i];
+        if (to ? tn_starts_with(k->revision, to) : strcmp(k->revision, current) != 0)
+            return k;
+    }
+    return NULL;
+}
+
+static int add_rollback(struct tn_session *s, const struct tn_goal *now, const char *to, struct tn_goals *out,
+                        struct tn_error **err)
+{
+    struct tn_kepts kept = {0};
+    int rc = tn_records_list(s, now->service, now->cluster, &kept, err);
+    const struct tn_kept *k = rc >= 0 ? pick_record(&kept, now->from_revision, to) : NULL;
+    if (k && strcmp(k->revision, now->from_revision) != 0) {
+        /* a goal whose way back is the record: the run goes backwards at once */
+        struct tn_goal *g = tn_goals_add(out, now->service, now->cluster);
+        g->plan_service = now->plan_service;
+        g->from_spec = json_incref(k->spec);
+        snprintf(g->from_revision, sizeof(g->from_revision), "%s", k->revision);
+        g->from_count = now->plan_service ? now->plan_service->replicas : k->replicas;
+        g->replicas = now->from_count;
+        rc = now->from_spec ? tn_goal_set_spec(g, now->from_spec, err) : TN_OK;
+    }
+    tn_kepts_clear(&kept);
+    return rc;
+}
+
+/* What runs now, as goals without a wish: service, cluster, and where the world stands. */
+static struct tn_goals *goals_of_world(struct tn_session *s, const struct tn_selection *sel, const char *action,
+                                       struct tn_error **err)
+{
+    struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));
+    struct tn_goals *g = tn_goals_new(action);
+    int rc = tn_observe_all(s, worlds, err);
+    for (size_t c = 0; rc >= 0 && c < s->plan->n_clusters; c++) {
+        const char *cluster = s->plan->clusters[c].name;
+        for (size_t i = 0; i < worlds[c].n; i++) {
+            const char *service = worlds[c].v[i].service;
+            if (!tn_goals_find(g, service, cluster) && tn_selected(sel, service, cluster))
+                tn_goals_add(g, service, cluster)->plan_service = tn_plan_service(s->plan, service);
+        }
+    }
+    if (rc >= 0)
+        tn_goals_set_from(s, g, worlds, NULL);
+    tn_worlds_clear(s, worlds);
+    if (rc >= 0)
+        return g;
+    tn_goals_free(g);
+    return NULL;
+}
+
+/* A goal left unfinished in the target; NULL and no error when there is none. */
+static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error **err)
+{
+    json_t *look = tn_lease_look(s, err);
+    if (!look)
+        return NULL;
+    json_t *goal = json_object_get(look, "unfinished");
+    const char *rollout = json_string_value(json_object_get(look, "rollout"));
+    json_incref(goal);
+    *id = tn_strdup(rollout);
+    json_decref(look);
+    return goal;
+}
+
+static int finish(struct tn_session *s, const json_t *goal, const char *id, bool back, const char *hook,
+                  const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
+{
+    struct tn_rollout_start how = {
+        .goals = tn_goals_from_json(s, goal, err),
+        .id = id,
+        .back = back,
+        .hook = hook,
+        .lease_wait = lease_wait(s, o),
+    };
+    s->force = o->force;
+    if (!how.goals)
+        return err && *err ? (int)(*err)->code : TN_EFAIL;
+    return tn_run_rollout(s, &how, out, err);
+}
+
+int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o, struct tn_outcome *out,
+                        struct tn_error **err)
+{
+    tn_autofree char *id = NULL;
+    struct tn_error *e = NULL;
+    json_t *goal = unfinished_goal(s, &id, &e);
+    if (e)
+        return tn_error_move(err, &e);
+    if (goal && !to) {
+        int rc = o->dry_run ? nothing(out, "dry run: nothing was changed") : finish(s, goal, id, true, NULL, o, out, err);
+        json_decref(goal);
+        return rc;
+    }
+    json_decref(goal);
+    struct tn_goals *now = goals_of_world(s, &o->selection, "rollback", err);
+    struct tn_goals *goals = tn_goals_new("rollback");
+    int rc = now ? TN_OK : TN_EFAIL;
+    for (size_t i = 0; rc >= 0 && i < now->n; i++)
+        rc = add_rollback(s, &now->v[i], to, goals, err);
+    tn_goals_free(now);
+    if (rc >= 0 && goals->n == 0) {
+        rc = to ? tn_error_set(err, TN_ENOTFOUND, "revision '%s' is not kept, or it serves already", to)
+                : tn_error_set(err, TN_ENOTFOUND, "there is no revision to go back to");
+        tn_error_hint(err, "turnout history");
+    }
+    if (rc < 0 || o->dry_run) {
+        tn_goals_free(goals);
+        return rc < 0 ? rc : nothing(out, "dry run: nothing was changed");
+    }
+    s->force = o->force;
+    struct tn_rollout_start how = {.goals = goals, .back = true, .lease_wait = lease_wait(s, o)};
+    return tn_run_rollout(s, &how, out, err);
+}
+
+/* ---- the others ---- */
+
+int tn_session_resume(struct tn_session *s, const char *id, const char *hook, const struct tn_deploy_options *o,
+                      struct tn_outcome *out, struct tn_error **err)
+{
+    tn_autofree char *left = NULL;
+    struct tn_error *e = NULL;
+    json_t *goal = unfinished_goal(s, &left, &e);
+    if (e)
+        return tn_error_move(err, &e);
+    if (!goal)
+        return nothing(out, "nothing to resume: no rollout was left unfinished");
+    int rc;
+    if (id && !tn_starts_with(left ? left : "", id))
+        rc = tn_error_set(err, TN_ENOTFOUND, "rollout '%s' is not the unfinished one, that is %s", id, left ? left : "?");
+    else if (o->dry_run)
+        rc = nothing(out, "dry run: nothing was changed");
+    else
+        rc = finish(s, goal, left, json_is_true(json_object_get(goal, "turned")), hook, o, out, err);
+    json_decref(goal);
+    return rc;
+}
+
+int tn_session_restart(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
+                       struct tn_error **err)
+{
+    struct tn_goals *g = goals_of_world(s, &o->selection, "restart", err);
+    if (!g)
+        return TN_EFAIL;
+    size_t kept = 0;
+    int rc = TN_OK;
+    for (size_t i = 0; i < g->n && rc >= 0; i++) {
+        struct tn_goal *one = &g->v[i];
+        if (!one->from_spec || !one->plan_service)
+            continue;
+        one->fresh = true;
+        one->replicas = one->from_count;
+        rc = tn_goal_set_spec(one, one->from_spec, err);
+        kept++;
+    }
+    if (rc >= 0 && kept != g->n)
+        rc = tn_error_set(err, TN_EFAIL, "a service that runs is not in the plan, or its spec is not recorded; deploy first");
+    if (rc >= 0 && g->n == 0)
+        rc = tn_error_set(err, TN_ENOTFOUND, "nothing runs that could be restarted");
+    if (rc < 0 || o->dry_run) {
+        tn_goals_free(g);
+        return rc < 0 ? rc : nothing(out, "dry run: nothing was changed");
+    }
+    struct tn_rollout_start how = {.goals = g, .lease_wait = lease_wait(s, o)};
+    return tn_run_rollout(s, &how, out, err);
+}
+
+static int remove_balancers(struct tn_session *s, struct tn_error **err)
+{
+    int rc = TN_OK;
+    for (size_t i = 0; i < s->plan->n_balancers && rc >= 0; i++) {
+        struct tn_edge *e = &s->edges[i];
+        pthread_mutex_lock(&e->lock);
+        rc = tn_edge_open(s, e, err);
+        if (rc >= 0)
+            rc = e->driver->ops->remove(e->driver, s->cancel, err);
+        pthread_mutex_unlock(&e->lock);
+        if (rc == TN_EBUSY) { /* the user's own configuration needs our upstreams: they stay, empty */
+            tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s': %s", e->config->name,
+                            err && *err ? tn_error_message(*err) : "its upstreams stay, empty");
+            tn_error_clear(err);
+            rc = TN_OK;
+        }
+    }
+    return rc < 0 ? tn_error_prefix(err, "removing the balancers") : rc;
+}
+
+int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
+                       struct tn_error **err)
+{
+    struct tn_goals *g = goals_of_world(s, &o->selection, "destroy", err);
+    if (!g)
+        return TN_EFAIL;
+    bool whole = o->selection.n_services == 0 && o->selection.n_clusters == 0;
+    if (o->dry_run) {
+        tn_goals_free(g);
+        return nothing(out, "dry run: nothing was changed");
+    }
+    s->force = o->force;
+    struct tn_rollout_start how = {.goals = g, .lease_wait = lease_wait(s, o)};
+    int rc = tn_run_rollout(s, &how, out, err);
+    if (rc != TN_EXIT_OK || !whole)
+        return rc;
+    rc = remove_balancers(s, err);
+    for (size_t i = 0; i < s->plan->n_clusters && rc >= 0; i++)
+        rc = tn_records_forget(s, s->plan->clusters[i].name, err);
+    return rc < 0 ? rc : TN_EXIT_OK;
+}
+
+int tn_session_abort(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
+                     struct tn_error **err)
+{
+    json_t *look = tn_lease_look(s, err);
+    if (!look)
+        return TN_EFAIL;
+    bool held = json_is_true(json_object_get(look, "held"));
+    bool unfinished = json_is_object(json_object_get(look, "unfinished"));
+    json_decref(look);
+    if (!held && !unfinished)
+        return nothing(out, "nothing to abort: no rollout is running");
+    if (!held)
+        return tn_session_rollback(s, NULL, o, out, err);
+    int rc = tn_lease_ask_abort(s, err);
+    return rc < 0 ? rc : nothing(out, "abort was asked for; the running deploy rolls back and ends with exit code 3");
+}
