@@ -268,18 +268,16 @@ static void check_route(struct tn_checker *c, const struct tn_service *s, struct
 {
     bool managed = b->managed != NULL;
     struct tn_mark at = place_of(c, s, "expose", i, NULL);
-    if (!e->upstream && managed)
+    const struct tn_node *list = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "expose");
+    const struct tn_node *n = list && list->kind == TN_NODE_LIST && i < list->n ? list->v[i] : list;
+    if (!e->upstream && (managed || b->kind == TN_BALANCER_FAKE))
         e->upstream = tn_arena_format(c->l->arena, "%s_%s", c->plan->name ? c->plan->name : "", s->name);
-    else if (!e->upstream && b->kind == TN_BALANCER_FAKE)
-        e->upstream = tn_arena_format(c->l->arena, "%s_%s", c->plan->name ? c->plan->name : "", s->name);
-    else if (!e->upstream)
+    else if (!e->upstream && !tn_node_get(n, "upstream"))
         tn_problem_at(c->l, at, "the upstream or backend that your configuration points at",
                       "%s: 'upstream' is missing", path);
     if (!managed && b->kind != TN_BALANCER_FAKE && (e->host || e->path))
         tn_problem_at(c->l, place_of(c, s, "expose", i, e->host ? "host" : "path"), "your own configuration routes to it",
                       "%s: host and path are for managed balancers", path);
-    const struct tn_node *list = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "expose");
-    const struct tn_node *n = list && list->kind == TN_NODE_LIST && i < list->n ? list->v[i] : list;
     static const char *const nginx_only[] = {"keepalive", "max_fails", "fail_timeout"};
     for (size_t k = 0; k < TN_COUNT(nginx_only) && b->kind == TN_BALANCER_HAPROXY; k++) {
         const struct tn_node *key = tn_node_get(n, nginx_only[k]);

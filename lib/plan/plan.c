@@ -49,12 +49,22 @@ static struct tn_node *read_document(struct tn_load *load)
     return root;
 }
 
+/* Before the services, which inherit it: what is wrong with it is told under its own name. */
+static void bind_top_rollout(struct tn_binder *b, const struct tn_node *root)
+{
+    static const struct tn_key_path path = {NULL, "rollout"};
+    const struct tn_node *n = tn_node_get(root, "rollout");
+    if (n)
+        tn_bind_object(b, &tn_schema_rollout, n, &path, tn_arena_alloc(b->l->arena, sizeof(struct tn_rollout_options)));
+}
+
 static void bind_and_check(struct tn_load *load, struct tn_node *root)
 {
     struct tn_plan *p = load->plan;
     struct tn_binder b = {.l = &load->l, .dir = p->dir};
     tn_env_files_apply(&load->l, root, p->dir);
     tn_rollout_inherit(&load->l, root);
+    bind_top_rollout(&b, root);
     tn_bind_object(&b, &tn_schema_plan, root, NULL, p);
     drop_used_up(root);
     p->priv->root = root;

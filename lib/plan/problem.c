@@ -67,11 +67,20 @@ static char *message_with_file(const char *message, const char *file, const char
     return both;
 }
 
+/* The same words at the same place are one problem, also when the key was reached by two paths (a rollout that
+ * services inherit). */
+static bool same_words(const char *a, const char *b)
+{
+    const char *x = strstr(a, ": "), *y = strstr(b, ": ");
+    return x && y && strcmp(x, y) == 0;
+}
+
 static void add(struct tn_loader *l, struct tn_mark at, bool warning, const char *hint, const char *message)
 {
     struct tn_problems *p = l->problems;
     for (size_t i = 0; i < p->n; i++)
-        if (same_mark(p->v[i].mark, at) && strcmp(p->v[i].message, message) == 0)
+        if (same_mark(p->v[i].mark, at) &&
+            (strcmp(p->v[i].message, message) == 0 || (at.line > 0 && same_words(p->v[i].message, message))))
             return;
     if (!warning)
         l->n_errors++;

@@ -1,5 +1,6 @@
-/* A program's stdin is a memory file, not a pipe: nothing to pump, no SIGPIPE when the program does not read it.
- * stdout, stderr and the pidfd sit in one epoll set, which is the one descriptor that the named wait listens to. */
+/* A program's stdin is a memory file, not a pipe: nothing to pump, no SIGPIPE when the program does not read
+ * it. stdout, stderr and the pidfd sit in one epoll set, which is the one descriptor that the named wait
+ * listens to. */
 #include "lib/transport/run.h"
 
 #include <errno.h>
@@ -66,8 +67,8 @@ static void keep(struct tn_buf *b, const char *p, size_t n)
     b->overflow = b->overflow || n > room;
 }
 
-/* Reads what is there; closes the descriptor at its end. Bytes past the buffer's maximum are read and dropped, so
- * that the program is never held by a full pipe. */
+/* Reads what is there; closes the descriptor at its end. Bytes past the buffer's maximum are read and
+ * dropped, so that the program is never held by a full pipe. */
 static void drain(struct running *r, int i)
 {
     char piece[16384];

@@ -1,5 +1,6 @@
-/* The client's side of a run folder: launch, look, signal, stop. Nothing here sleeps: the shim's pidfd tells its end, a
- * pipe held by the shim tells that the program runs, inotify tells what a shim launched by somebody else does. */
+/* The client's side of a run folder: launch, look, signal, stop. Nothing here sleeps: the shim's pidfd tells
+ * its end, a pipe held by the shim tells that the program runs, inotify tells what a shim launched by
+ * somebody else does. */
 #include "lib/transport/shim.h"
 
 #include <errno.h>
@@ -215,7 +216,8 @@ int tn_shim_signal(const char *dir, int sig, struct tn_error **err)
     return TN_OK;
 }
 
-/* After a launch that went well: 1 = it runs or has ended, 0 = another shim has the folder and is about to. */
+/* After a launch that went well: 1 = it runs or has ended, 0 = another shim has the folder and is about to.
+ * */
 static int begun(const char *dir, struct tn_error **err)
 {
     struct tn_shim_status s;

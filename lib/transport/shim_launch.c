@@ -50,9 +50,11 @@ static _Noreturn void become_shim(const struct launch *l)
     _exit(n < 0 ? 126 : 127);
 }
 
-/* Twice forked, so that it is nobody's child here and cannot get a terminal again. */
+/* Twice forked, so that it is nobody's child here and cannot get a terminal again. What fails after the first
+ * fork is told through the pipe: the exit status of the child in between is changed by memory checkers. */
 static int detach(const struct launch *l, struct tn_error **err)
 {
+    static const char text[] = "the shim cannot be forked";
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -62,17 +64,16 @@ static int detach(const struct launch *l, struct tn_error **err)
         pid = fork();
         if (pid == 0)
             become_shim(l);
-        _exit(pid < 0 ? 1 : 0);
+        ssize_t n = pid < 0 ? write(l->ready, text, sizeof(text) - 1) : 0;
+        _exit(n < 0 ? 1 : 0);
     }
     int saved = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    int status = 1;
-    if (pid > 0)
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-        }
-    return pid > 0 && status == 0 ? TN_OK
-                                  : tn_error_errno(err, TN_EFAIL, pid < 0 ? saved : EAGAIN,
-                                                   "run folder '%s': cannot fork", l->dir);
+    if (pid < 0)
+        return tn_error_errno(err, TN_EFAIL, saved, "run folder '%s': cannot fork", l->dir);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    return TN_OK;
 }
 
 static char **shim_env(const char *dir)

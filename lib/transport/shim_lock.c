@@ -99,7 +99,9 @@ static bool carries(pid_t pid, const char *mark, size_t mark_len)
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     size_t len = 0;
     tn_autofree char *env = tn_fs_read(path, ENVIRON_MAX, &len, NULL);
-    for (size_t at = 0; env && at < len; at += strlen(env + at) + 1)
+    if (!env)
+        return false;
+    for (size_t at = 0; at < len; at += strlen(env + at) + 1)
         if (strlen(env + at) == mark_len && memcmp(env + at, mark, mark_len) == 0)
             return true;
     return false;

@@ -1,18 +1,19 @@
 /* The supervisor: one process, one thread, one program.
  *
- * Life: lock → (sweep what a killed shim left) → run.json pid 0 → fork and exec → run.json with the pid → … → the
- * program ends → what it forked is ended → status.json → by policy: wait, and from run.json pid 0 again; or exit, which
- * frees the lock. Every arrow may be the last one: run.json before the fork says "may have run", so a hook that was
- * killed with its shim is never taken for one that never began.
+ * Life: lock → (sweep what a killed shim left) → run.json pid 0 → fork and exec → run.json with the pid → … →
+ * the program ends → what it forked is ended → status.json → by policy: wait, and from run.json pid 0 again;
+ * or exit, which frees the lock. Every arrow may be the last one: run.json before the fork says "may have
+ * run", so a hook that was killed with its shim is never taken for one that never began.
  *
- * The shim is a subreaper: whatever the program forks and orphans becomes a child of the shim and ends with the program.
- * A shim that is killed takes the program along (PR_SET_PDEATHSIG); orphans of such a program are found by their
- * TURNOUT_SHIM_DIR at the next start or stop. Dropped: killing the program's group by its number later on, which may
- * be somebody else's by then.
+ * The shim is a subreaper: whatever the program forks and orphans becomes a child of the shim and ends with
+ * the program. A shim that is killed takes the program along (PR_SET_PDEATHSIG); orphans of such a program
+ * are found by their TURNOUT_SHIM_DIR at the next start or stop. Dropped: killing the program's group by its
+ * number later on, which may be somebody else's by then.
  *
- * The cgroup: a systemd session scope, unit or CI job is ended by killing its cgroup, so the shim tries to move to the
- * parent, then to the root, of the unified and of systemd's own hierarchy. Without the right to do so (most users) it
- * stays; `loginctl enable-linger` or a systemd unit around the job is then the way. Resource hierarchies are left alone.
+ * The cgroup: a systemd session scope, unit or CI job is ended by killing its cgroup, so the shim tries to
+ * move to the parent, then to the root, of the unified and of systemd's own hierarchy. Without the right to
+ * do so (most users) it stays; `loginctl enable-linger` or a systemd unit around the job is then the way.
+ * Resource hierarchies are left alone.
  */
 #include "lib/transport/shim.h"
 
@@ -141,8 +142,8 @@ static int spawn_program(struct shim *s, struct tn_error **err)
     return rc;
 }
 
-/* A first start that fails is final; a restart that fails is one more end. A full disk must not keep a service down,
- * so later run files are written as well as can be. */
+/* A first start that fails is final; a restart that fails is one more end. A full disk must not keep a
+ * service down, so later run files are written as well as can be. */
 static int start_program(struct shim *s, struct tn_error **err)
 {
     s->restart_at = NEVER;
@@ -161,8 +162,8 @@ static int start_program(struct shim *s, struct tn_error **err)
     return TN_OK;
 }
 
-/* Children by /proc: the program's orphans arrive here one by one while their parents end. They are not reaped yet,
- * so their numbers are theirs. */
+/* Children by /proc: the program's orphans arrive here one by one while their parents end. They are not
+ * reaped yet, so their numbers are theirs. */
 static void signal_children(int sig)
 {
     char **names = NULL;
@@ -311,8 +312,8 @@ static bool turn(struct shim *s)
         return now < s->restart_at || restart(s);
     if (s->ended && (alone || !s->stopping || s->killed || now >= s->kill_at))
         return finish_run(s);
-    /* When the program has gone before what it forked, that gets the stop signal too and the rest of the grace:
-     * `sh -c "cd x && ./server"` would otherwise lose its server without a word. */
+    /* When the program has gone before what it forked, that gets the stop signal too and the rest of the
+     * grace: `sh -c "cd x && ./server"` would otherwise lose its server without a word. */
     if (s->ended && !was_ended)
         signal_children(s->spec.signal);
     if (now >= s->kill_at) {
@@ -331,7 +332,8 @@ static bool set_up_signals(struct shim *s)
     sigaddset(&listen, SIGCHLD);
     sigaddset(&listen, SIGTERM);
     sigaddset(&listen, SIGINT);
-    /* All of them blocked: a stray SIGHUP or SIGPIPE must not end a shim. Done before the lock names this process. */
+    /* All of them blocked: a stray SIGHUP or SIGPIPE must not end a shim. Done before the lock names this
+     * process. */
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
     (void)signal(SIGCHLD, SIG_DFL); /* ignored by a parent, it would eat the exit status */
     s->signals = signalfd(-1, &listen, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -12,8 +12,8 @@ struct tn_shim_output {
 };
 void tn_shim_output_init(struct tn_shim_output *o, const char *dir, int64_t max);
 void tn_shim_output_clear(struct tn_shim_output *o);
-/* Copies what is there now. What cannot be written (full disk) is dropped: the program is never held by its output.
- * At the end of the pipe `from` is closed and -1. */
+/* Copies what is there now. What cannot be written (full disk) is dropped: the program is never held by its
+ * output. At the end of the pipe `from` is closed and -1. */
 void tn_shim_output_copy(struct tn_shim_output *o);
 
 #endif

@@ -34,7 +34,7 @@ static void apply_clear(struct tn_haproxy_run *a)
 
 static int read_before(struct tn_haproxy_run *a, bool force)
 {
-    enum tn_haproxy_owner owner;
+    enum tn_haproxy_owner owner = TN_HAPROXY_EMPTY;
     int code = tn_haproxy_load(a->h, &a->before, &a->before_len, &owner, &a->old, a->err);
     if (code < 0) {
         return code;

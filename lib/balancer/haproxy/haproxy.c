@@ -73,8 +73,8 @@ static int haproxy_observe(struct tn_balancer_driver *b, struct tn_cancel *c, st
     tn_autofree char *text = NULL;
     tn_autohaproxyfile file = {0};
     tn_autohaproxyruntime runtime = {0};
-    enum tn_haproxy_owner owner;
-    size_t len;
+    enum tn_haproxy_owner owner = TN_HAPROXY_EMPTY;
+    size_t len = 0;
     int code = tn_haproxy_prepare(h, false, err);
     code = code == TN_OK ? tn_haproxy_load(h, &text, &len, &owner, &file, err) : code;
     if (code < 0) {
@@ -119,8 +119,8 @@ static int haproxy_current(struct tn_balancer_driver *b, struct tn_cancel *c, st
     struct tn_haproxy *h = driver(b);
     tn_autofree char *text = NULL;
     tn_autohaproxyfile file = {0};
-    enum tn_haproxy_owner owner;
-    size_t len;
+    enum tn_haproxy_owner owner = TN_HAPROXY_EMPTY;
+    size_t len = 0;
     (void)c;
     int code = tn_haproxy_load(h, &text, &len, &owner, &file, err);
     if (code < 0) {

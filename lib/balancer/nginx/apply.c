@@ -1,8 +1,8 @@
 /* One change of the owned file: write, test, reload, confirm; or the old bytes again.
  *
- * Until the reload any failure puts the old file back, a cancel too: nginx does not know of the new one yet. After it,
- * a failure puts the old file back and reloads again; only a cancel or the end of the run's time leaves at once, and
- * the next apply sees by hash and generation what is left to do.
+ * Until the reload any failure puts the old file back, a cancel too: nginx does not know of the new one
+ * yet. After it, a failure puts the old file back and reloads again; only a cancel or the end of the run's
+ * time leaves at once, and the next apply sees by hash and generation what is left to do.
  */
 #include "lib/balancer/nginx/nginx.h"
 
@@ -302,7 +302,8 @@ static int stay_empty(struct change *ch, struct tn_traffic *empty, struct tn_err
                          "take the upstreams out of your server blocks, then run `turnout destroy` again");
 }
 
-/* The file is gone and the test passed. A reload that fails matters only while the old configuration still answers. */
+/* The file is gone and the test passed. A reload that fails matters only while the old configuration still
+ * answers. */
 static int forget(struct change *ch, struct tn_error **err)
 {
     struct tn_nginx *n = ch->n;

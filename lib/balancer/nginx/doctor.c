@@ -67,7 +67,8 @@ static void visit_test(const struct visit *v)
     tn_error_free(why);
 }
 
-/* Would `include` of the dump take `file`? Relative patterns stand beside the main file, which comes first. */
+/* Would `include` of the dump take `file`? Relative patterns stand beside the main file, which comes
+ * first. */
 static bool include_takes(const char *dump, const char *file)
 {
     tn_autofree char *dir = NULL;

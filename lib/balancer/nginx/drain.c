@@ -75,8 +75,8 @@ static void sight(struct tn_nginx *n, struct tn_cancel *c, const char *generatio
         n->left[i].running = -1;
 }
 
-/* The order inside a sight matters: first the workers, then the connections. A worker that still took requests when
- * it was looked at could open a connection after the connections were counted. */
+/* The order inside a sight matters: first the workers, then the connections. A worker that still took
+ * requests when it was looked at could open a connection after the connections were counted. */
 void tn_nginx_look(struct tn_nginx *n, struct tn_cancel *c, const char *generation)
 {
     bool open = false;

@@ -45,7 +45,8 @@ void tn_nginx_file_clear(struct tn_nginx_file *f)
     *f = (struct tn_nginx_file){0};
 }
 
-/* Time since boot of nginx's host, to the kernel's tick, so that it compares with start times of processes. */
+/* Time since boot of nginx's host, to the kernel's tick, so that it compares with start times of
+ * processes. */
 static int64_t since_boot(struct tn_nginx *n, struct tn_cancel *c)
 {
     if (n->base.host->local) {

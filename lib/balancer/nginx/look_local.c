@@ -1,6 +1,6 @@
-/* A look on this host. nginx's master is the process that holds the generation's listening socket: several nginx may
- * run, and their configurations and pid files need not be known. Where /proc/PID/fd of another user cannot be read,
- * every master counts: too many workers only make a drain longer. */
+/* A look on this host. nginx's master is the process that holds the generation's listening socket: several
+ * nginx may run, and their configurations and pid files need not be known. Where /proc/PID/fd of another
+ * user cannot be read, every master counts: too many workers only make a drain longer. */
 #include "lib/balancer/nginx/nginx.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
-/* A look where nginx lives but we do not: one run of a shell there. All that varies goes in as arguments, never as
- * text of the script. In a container there is one nginx, so every worker counts. */
+/* A look where nginx lives but we do not: one run of a shell there. All that varies goes in as arguments,
+ * never as text of the script. In a container there is one nginx, so every worker counts. */
 #include "lib/balancer/nginx/nginx.h"
 
 #include <stdlib.h>
@@ -16,8 +16,8 @@
 /* btime and `stat` may be a second off each other. */
 #define MTIME_SLACK_MS 2000
 
-/* $1 = the owned file, then patterns of grep. P = a process, B = time of boot, M = time of the file, C = a connection,
- * E = the end was reached. */
+/* $1 = the owned file, then patterns of grep. P = a process, B = time of boot, M = time of the file, C = a
+ * connection, E = the end was reached. */
 static const char script[] = "f=$1; shift\n"
                              "for p in /proc/[0-9]*; do\n"
                              "  t=$(tr '\\000' ' ' <\"$p/cmdline\") 2>/dev/null || continue\n"

@@ -1,15 +1,15 @@
 /* nginx.h - the nginx balancer's inside. One object is used by one thread at a time.
  *
  * The owned file (owned.h) holds the upstreams and a loopback server that proves which configuration runs:
- * `/generation` answers with the file's hash, `/u/NAME/` passes a request of ours to an upstream. `nginx -s reload`
- * returns 0 even when the master then refuses, so only that answer counts.
+ * `/generation` answers with the file's hash, `/u/NAME/` passes a request of ours to an upstream. `nginx
+ * -s reload` returns 0 even when the master then refuses, so only that answer counts.
  *
- * A server that left the file may still be sent requests by workers of before the reload. It is drained when each
- * worker that is older than the file is gone or shutting down, and then no connection from nginx's network namespace
- * to it was seen in two looks.
+ * A server that left the file may still be sent requests by workers of before the reload. It is drained
+ * when each worker that is older than the file is gone or shutting down, and then no connection from
+ * nginx's network namespace to it was seen in two looks.
  *
- * On this host all that is read from /proc and asked over sockets. Elsewhere (in a container) one small script of
- * /bin/sh reads /proc, and curl or wget there asks.
+ * On this host all that is read from /proc and asked over sockets. Elsewhere (in a container) one small
+ * script of /bin/sh reads /proc, and curl or wget there asks.
  */
 #ifndef TN_BALANCER_NGINX_NGINX_H
 #define TN_BALANCER_NGINX_NGINX_H
@@ -55,21 +55,23 @@ struct tn_nginx_file {
 };
 int tn_nginx_file_read(struct tn_nginx *n, struct tn_nginx_file *out, struct tn_error **err);
 void tn_nginx_file_clear(struct tn_nginx_file *f);
-/* Puts back what was read, byte for byte and with its time (absent: removes). `reload` says whether a reload follows;
- * without one the workers that run are still of the write before. */
+/* Puts back what was read, byte for byte and with its time (absent: removes). `reload` says whether a
+ * reload follows; without one the workers that run are still of the write before. */
 int tn_nginx_file_put_back(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old,
                            bool reload, struct tn_error **err);
 /* Writes (text NULL: removes) and remembers when. */
 int tn_nginx_file_write(struct tn_nginx *n, struct tn_cancel *c, const char *text, size_t len,
                         struct tn_error **err);
-/* In a container: TN_EFAIL when the file itself is a mount point, because a rename over it is not seen there. */
+/* In a container: TN_EFAIL when the file itself is a mount point, because a rename over it is not seen
+ * there. */
 int tn_nginx_file_check_mount(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err);
 /* The generation's address: of the plan, else of the old file, else a free port. */
 int tn_nginx_pick_generation(struct tn_nginx *n, struct tn_cancel *c, const struct tn_nginx_file *old,
                              char out[TN_ENDPOINT_TEXT], struct tn_error **err);
 
 /* ---- command.c: the tester and the reload ------------------------------------------------------------ */
-/* TN_OK whatever the exit code is. A program that is not there, under a shell's codes too, is TN_ENOTFOUND. */
+/* TN_OK whatever the exit code is. A program that is not there, under a shell's codes too, is
+ * TN_ENOTFOUND. */
 int tn_nginx_run(struct tn_nginx *n, struct tn_cancel *c, const char *const *argv, struct tn_run_result *out,
                  struct tn_error **err);
 int tn_nginx_test(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err);
@@ -80,8 +82,9 @@ char *tn_nginx_words(const struct tn_run_result *r);
 /* ---- probe.c: requests to the loopback server ---------------------------------------------------------- */
 /* Decides how to ask; TN_EUNSUPPORTED when nothing there can. The other calls do this themselves. */
 int tn_nginx_find_asker(struct tn_nginx *n, struct tn_cancel *c, struct tn_error **err);
-/* `count` fresh connections ask for the generation. *same = how many of them gave `hash`; *other (caller frees, may be
- * NULL) = the last answer that was none. Stops at the first other one. TN_EUNREACHABLE: nobody listens. */
+/* `count` fresh connections ask for the generation. *same = how many of them gave `hash`; *other (caller
+ * frees, may be NULL) = the last answer that was none. Stops at the first other one. TN_EUNREACHABLE:
+ * nobody listens. */
 int tn_nginx_ask_generation(struct tn_nginx *n, struct tn_cancel *c, const char *generation, const char *hash,
                             int count, int *same, char **other, struct tn_error **err);
 /* Waits until TN_NGINX_FRESH fresh connections in a row give `hash`. TN_EFAIL at the deadline. */
@@ -92,8 +95,8 @@ int tn_nginx_confirm_generation(struct tn_nginx *n, struct tn_cancel *c, const c
 int tn_nginx_confirm_upstream(struct tn_nginx *n, struct tn_cancel *c, const char *generation,
                               const struct tn_upstream *u, bool *need, int64_t deadline,
                               struct tn_error **err);
-/* One value of X-Turnout-Upstream: "addr, addr;time, time" (pure). *routed: it is from an upstream's location.
- * True when a server answered with a header; *out = that server. */
+/* One value of X-Turnout-Upstream: "addr, addr;time, time" (pure). *routed: it is from an upstream's
+ * location. True when a server answered with a header; *out = that server. */
 bool tn_nginx_route_parse(const char *value, size_t len, struct tn_endpoint *out);
 
 /* ---- drain.c ------------------------------------------------------------------------------------------- */
@@ -106,7 +109,8 @@ bool tn_nginx_left_drained(const struct tn_nginx_left *l);
 /* Does a master process run there? False also when that cannot be told. */
 bool tn_nginx_runs(struct tn_nginx *n, struct tn_cancel *c);
 
-/* ---- look_local.c, look_remote.c: what a look is made of ------------------------------------------------ */
+/* ---- look_local.c, look_remote.c: what a look is made of
+ * ------------------------------------------------ */
 struct tn_nginx_sight {
     bool processes; /* what follows on processes is known */
     bool master;    /* a master runs */
@@ -118,7 +122,8 @@ void tn_nginx_sight_remote(struct tn_nginx *n, struct tn_cancel *c, struct tn_ng
 /* Adds one connection to the counts, when it is one and its peer has left the file. */
 void tn_nginx_count(struct tn_nginx *n, const struct tn_tcp_row *row);
 
-/* ---- apply.c, doctor.c ---------------------------------------------------------------------------------- */
+/* ---- apply.c, doctor.c
+ * ---------------------------------------------------------------------------------- */
 int tn_nginx_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
                    const char *const *confirm_new, size_t n_confirm, bool force, char **note,
                    struct tn_error **err);

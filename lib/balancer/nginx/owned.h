@@ -2,7 +2,7 @@
  *
  *   # turnout app=shop env=prod sha256=<64 digits>: written by turnout, do not edit
  *   upstream shop_web {
- *       # turnout service=web balance=least_conn keepalive=8 max_fails=2 fail_timeout=5000 slots=3 probe=/ expect=200
+ *       # turnout service=web balance=least_conn keepalive=8 max_fails=2 fail_timeout=5000 slots=3 probe=/
  *       zone turnout_shop_web 64k;
  *       least_conn;
  *       server 127.0.0.1:20000 weight=1 max_fails=2 fail_timeout=5s; # web-1 weight 4
@@ -14,11 +14,11 @@
  *       location ^~ /u/shop_web/ { proxy_pass http://shop_web/; … }
  *   }
  *
- * The hash is the SHA-256 of the whole file in which both places that hold it are 64 zeros.
- * Comments inside an upstream carry what nginx's own words cannot: names of instances, weights before they were made
- * small, settings that a reader needs to write the same file again.
- * Everything is typed and checked: names [A-Za-z0-9_.-], numeric addresses only (nginx does not start when a name does
- * not resolve), paths of safe URL characters.
+ * The hash is the SHA-256 of the whole file in which both places that hold it are 64 zeros. Comments
+ * inside an upstream carry what nginx's own words cannot: names of instances, weights before they were
+ * made small, settings that a reader needs to write the same file again. Everything is typed and checked:
+ * names [A-Za-z0-9_.-], numeric addresses only (nginx does not start when a name does not resolve), paths
+ * of safe URL characters.
  */
 #ifndef TN_BALANCER_NGINX_OWNED_H
 #define TN_BALANCER_NGINX_OWNED_H
@@ -32,8 +32,8 @@
 
 #define TN_NGINX_FILE_MAX ((size_t)1 << 20)
 
-/* Appends the whole file to *out (an empty buffer). generation = "127.0.0.1:18099". TN_EPLAN or TN_ELIMIT when a value
- * cannot be written. */
+/* Appends the whole file to *out (an empty buffer). generation = "127.0.0.1:18099". TN_EPLAN or TN_ELIMIT
+ * when a value cannot be written. */
 int tn_nginx_render(const char *app, const char *environment, const char *generation,
                     const struct tn_traffic *want, struct tn_buf *out, char hash[TN_SHA256_HEX],
                     struct tn_error **err);

@@ -1,5 +1,5 @@
-/* Reads the owned file back, line by line. The hash decides whether to believe it; a line that we would not have
- * written is left out. */
+/* Reads the owned file back, line by line. The hash decides whether to believe it; a line that we would
+ * not have written is left out. */
 #include "lib/balancer/nginx/owned.h"
 
 #include <stdlib.h>
@@ -27,8 +27,8 @@ static bool is_hash(const char *s)
     return strspn(s, "0123456789abcdef") >= HASH_LEN;
 }
 
-/* The next line of [*at, end) without its end, split at blanks. False at the end of the file. A line that is too long
- * or has too many words comes back empty. */
+/* The next line of [*at, end) without its end, split at blanks. False at the end of the file. A line that
+ * is too long or has too many words comes back empty. */
 static bool next_line(const char **at, const char *end, struct line *l)
 {
     l->n = 0;

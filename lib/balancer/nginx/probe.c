@@ -1,6 +1,6 @@
-/* Requests to the loopback server of the owned file, each on a fresh connection: over a socket of this host, or by
- * curl or wget where nginx lives. There several requests go into one command, because an exec costs far more than a
- * request. */
+/* Requests to the loopback server of the owned file, each on a fresh connection: over a socket of this
+ * host, or by curl or wget where nginx lives. There several requests go into one command, because an exec
+ * costs far more than a request. */
 #include "lib/balancer/nginx/nginx.h"
 
 #include <stdlib.h>
@@ -91,38 +91,54 @@ static int ask_socket(struct tn_nginx *n, struct tn_cancel *c, const char *gener
     return rc < 0 ? tn_error_move(err, &why) : TN_OK;
 }
 
+struct words {
+    const char *v[24 + 3 * TN_NGINX_FRESH];
+    size_t n;
+};
+
+static void push(struct words *w, const char *const *more)
+{
+    while (*more)
+        w->v[w->n++] = *more++;
+}
+
+static void curl_words(struct words *w, const char *url, enum part part, int count)
+{
+    static const char *const start[] = {"curl", "-q",         "-s", "--noproxy",         "*",
+                                        "-m",   EXEC_SECONDS, "-H", "Connection: close", NULL};
+    static const char *const head[] = {"-D", "-", NULL}, *const no_body[] = {"-o", "/dev/null", NULL};
+    push(w, start);
+    if (part == PART_HEAD)
+        push(w, head);
+    for (int i = 0; i < count; i++) {
+        if (part == PART_HEAD)
+            push(w, no_body);
+        w->v[w->n++] = url;
+    }
+}
+
+/* No -T: some builds of busybox crash on it. The loopback server ends each request within 5 s itself. */
+static void wget_words(struct words *w, const char *url, enum part part, int count)
+{
+    static const char *const start[] = {"env",  "-u", "http_proxy", "-u", "HTTP_PROXY",
+                                        "wget", "-q", "-O",         NULL};
+    static const char *const head[] = {"/dev/null", "-S", NULL}, *const body[] = {"-", NULL};
+    push(w, start);
+    push(w, part == PART_HEAD ? head : body);
+    for (int i = 0; i < count; i++)
+        w->v[w->n++] = url;
+}
+
 static int ask_exec(struct tn_nginx *n, struct tn_cancel *c, const char *generation, const char *path,
                     enum part part, int count, struct tn_buf *out, struct tn_error **err)
 {
-    static const char *const curl[] = {"curl", "-q",         "-s", "--noproxy",        "*",
-                                       "-m",   EXEC_SECONDS, "-H", "Connection: close"};
-    /* No -T: some builds of busybox crash on it. The loopback server ends each request within 5 s itself. */
-    static const char *const wget[] = {"env", "-u", "http_proxy", "-u", "HTTP_PROXY", "wget", "-q", "-O"};
-    const char *argv[16 + 4 * TN_NGINX_FRESH];
-    size_t k = 0;
-    bool is_curl = n->asker == TN_ASK_CURL;
     tn_autofree char *url = tn_format("http://%s%s", generation, path);
-    for (size_t i = 0; i < (is_curl ? TN_COUNT(curl) : TN_COUNT(wget)); i++)
-        argv[k++] = is_curl ? curl[i] : wget[i];
-    if (is_curl && part == PART_HEAD) {
-        argv[k++] = "-D";
-        argv[k++] = "-";
-    }
-    if (!is_curl) {
-        argv[k++] = part == PART_HEAD ? "/dev/null" : "-";
-        if (part == PART_HEAD)
-            argv[k++] = "-S";
-    }
-    for (int i = 0; i < count; i++) {
-        if (is_curl && part == PART_HEAD) {
-            argv[k++] = "-o";
-            argv[k++] = "/dev/null";
-        }
-        argv[k++] = url;
-    }
-    argv[k] = NULL;
+    struct words w = {.n = 0};
+    bool is_curl = n->asker == TN_ASK_CURL;
+    (is_curl ? curl_words : wget_words)(&w, url, part, count);
+    w.v[w.n] = NULL;
     struct tn_run_result r = {.out = TN_BUF_INIT(ANSWER_MAX), .err_text = TN_BUF_INIT(ANSWER_MAX)};
-    int rc = tn_nginx_run(n, c, argv, &r, err);
+    int rc = tn_nginx_run(n, c, w.v, &r, err);
     const struct tn_buf *from = !is_curl && part == PART_HEAD ? &r.err_text : &r.out;
     if (rc == TN_OK && from->len > 0)
         tn_buf_add(out, from->data, from->len);

@@ -9,12 +9,12 @@
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 
-#define MAPPED_PREFIX "\0\0\0\0\0\0\0\0\0\0\xff\xff"
-#define MAPPED_LEN    12
+static const uint8_t mapped_prefix[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+#define MAPPED_LEN sizeof(mapped_prefix)
 
 static void unmap(struct tn_endpoint *e)
 {
-    if (e->family != AF_INET6 || memcmp(e->address, MAPPED_PREFIX, MAPPED_LEN) != 0)
+    if (e->family != AF_INET6 || memcmp(e->address, mapped_prefix, MAPPED_LEN) != 0)
         return;
     e->family = AF_INET;
     memmove(e->address, e->address + MAPPED_LEN, 4);
@@ -133,7 +133,7 @@ void tn_tcp_peer_text(const struct tn_endpoint *e, bool mapped, char buf[TN_TCP_
     if (e->family == AF_INET6 || mapped)
         n = 16;
     if (e->family == AF_INET && mapped) {
-        memcpy(raw, MAPPED_PREFIX, MAPPED_LEN);
+        memcpy(raw, mapped_prefix, MAPPED_LEN);
         memcpy(raw + MAPPED_LEN, e->address, 4);
     } else {
         memcpy(raw, e->address, n);

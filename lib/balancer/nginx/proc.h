@@ -28,8 +28,8 @@ struct tn_tcp_row {
 };
 /* One line of /proc/net/tcp or tcp6 (of a kernel with this machine's byte order); false for the headline. */
 bool tn_tcp_row_parse(const char *line, struct tn_tcp_row *out);
-/* The text that stands between "rem_address" and "st" for such a peer, for grep: "0100007F:1F90". IPv4: `mapped` gives
- * the form in tcp6. */
+/* The text that stands between "rem_address" and "st" for such a peer, for grep: "0100007F:1F90". IPv4:
+ * `mapped` gives the form in tcp6. */
 #define TN_TCP_PEER_TEXT 48
 void tn_tcp_peer_text(const struct tn_endpoint *e, bool mapped, char buf[TN_TCP_PEER_TEXT]);
 

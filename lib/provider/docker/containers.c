@@ -150,10 +150,13 @@ static int join_aliases(struct tn_docker *d, struct tn_cancel *c, const struct t
         json_decref(spec);
         return TN_OK;
     }
-    struct tn_service *service = tn_service_from_spec(i->service, spec, err);
+    struct tn_error *why = NULL;
+    struct tn_service *service = tn_service_from_spec(i->service, spec, &why);
     json_decref(spec);
-    if (service == NULL)
-        return tn_error_prefix(err, "container '%s'", i->name);
+    if (service == NULL) {
+        tn_error_prefix(&why, "container '%s'", i->name);
+        return tn_error_move(err, &why);
+    }
     int code = tn_docker_join_late(d, i->host, c, i->id, service, err);
     tn_service_free_spec(service);
     return code;

@@ -73,7 +73,8 @@ static int init_tcp(struct tn_engine *e, const char *authority, const char *tls,
     e->base = tn_format("%s://%s", folder != NULL ? "https" : "http", authority);
     if (folder == NULL && !e->local) {
         tn_error_set(err, TN_EPLAN, "engine '%s': plain tcp to another machine is refused", e->url);
-        return tn_error_hint(err, "give the folder with ca.pem, cert.pem and key.pem as docker.tls");
+        tn_error_hint(err, "give the folder with ca.pem, cert.pem and key.pem as docker.tls");
+        return TN_EPLAN;
     }
     if (folder != NULL) {
         e->ca_file = tn_path_join(folder, "ca.pem");

@@ -76,23 +76,28 @@ static int registry_said(const struct wanted *w, const char *words, int status, 
     const char *r = w->ref.domain;
     if (is_rate_limit(words) || status == 429) {
         tn_error_set(err, TN_EFAIL, "image '%s': registry '%s' has had too many requests: %s", w->name, r, words);
-        return tn_error_hint(err, "wait, or log in: registries allow more to known users");
+        tn_error_hint(err, "wait, or log in: registries allow more to known users");
+        return TN_EFAIL;
     }
     bool login = status == 401 || status == 403 || strstr(words, "unauthorized") != NULL ||
                  strstr(words, "no basic auth credentials") != NULL || strstr(words, "authentication required") != NULL;
     if (login && w->user != NULL) {
         tn_error_set(err, TN_EAUTH, "image '%s': registry '%s' refused the login of '%s': %s", w->name, r, w->user,
                      words);
-        return tn_error_hint(err, "check docker.registry in the plan, or run docker login %s", r);
+        tn_error_hint(err, "check docker.registry in the plan, or run docker login %s", r);
+        return TN_EAUTH;
     }
     if (login && strcmp(r, "docker.io") != 0) {
         tn_error_set(err, TN_EAUTH, "image '%s': registry '%s' wants a login: %s", w->name, r, words);
-        return tn_error_hint(err, "give docker.registry in the plan, or run docker login %s", r);
+        tn_error_hint(err, "give docker.registry in the plan, or run docker login %s", r);
+        return TN_EAUTH;
     }
     if (pulling && status != 404 && strstr(words, "not found") == NULL && strstr(words, "manifest unknown") == NULL)
         return tn_error_set(err, TN_EFAIL, "pull of image '%s': %s", w->name, words);
     tn_error_set(err, TN_ENOTFOUND, "image '%s': not on the engine and the registry says: %s", w->name, words);
-    return login ? tn_error_hint(err, "docker.io answers the same when a login is needed") : TN_ENOTFOUND;
+    if (login)
+        tn_error_hint(err, "docker.io answers the same when a login is needed");
+    return TN_ENOTFOUND;
 }
 
 static char *ask_registry(struct tn_docker *d, size_t host, struct tn_cancel *c, const struct wanted *w,

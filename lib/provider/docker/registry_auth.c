@@ -206,8 +206,6 @@ static bool from_plan(const struct tn_plan *plan, const struct tn_cluster *clust
         *code = tn_error_move(err, &why);
         return true;
     }
-    while (n > 0 && (password[n - 1] == '\n' || password[n - 1] == '\r'))
-        n--; /* the end of the line in a secret's file is no part of a password */
     out->user = tn_strdup(r->user);
     out->password = tn_strndup(password, n);
     tn_secret_free(password, n);

@@ -115,7 +115,8 @@ static const struct tn_provider_ops process_ops = {
     .free = process_free,
 };
 
-/* The real path of what exists of it, and the rest as written: the same before and after the folder is made. */
+/* The real path of what exists of it, and the rest as written: the same before and after the folder is made.
+ * */
 static char *canonical(const char *path)
 {
     char real[PATH_MAX];

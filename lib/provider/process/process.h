@@ -3,9 +3,8 @@
  * cluster.process.dir holds
  *   instances/NAME/   run folders (lib/transport/shim.h); meta.json = {"name":…, "labels":{TN_LABEL_…: text}}
  *   tasks/EFFECT/     run folders of one-off runs, kept so that their outcome can be read again
- *   docs/NAME.json    documents
- * A run folder is written under `.new-…` and renamed: the rename claims the name. Removing is a rename to `.gone-…`
- * first. Secrets stand in spec.json (0600) only.
+ *   docs/NAME.json    documents A run folder is written under `.new-…` and renamed: the rename claims the
+ * name. Removing is a rename to `.gone-…` first. Secrets stand in spec.json (0600) only.
  */
 #ifndef TN_PROVIDER_PROCESS_PROCESS_H
 #define TN_PROVIDER_PROCESS_PROCESS_H
@@ -27,18 +26,19 @@ bool tn_process_name_ok(const char *name);
 char *tn_process_name_from(const char *text);
 
 /* request.c: pure */
-/* TN_EPLAN when a service that uses `cluster` asks for what a process cannot have; all of them in one message. */
+/* TN_EPLAN when a service that uses `cluster` asks for what a process cannot have; all of them in one
+ * message. */
 int tn_process_check(const struct tn_plan *plan, const struct tn_cluster *cluster, struct tn_error **err);
-/* spec.json, a new reference. `argv` NULL = the service's command. TN_EPLAN without a command, with an unknown signal;
- * TN_EFAIL for values that are not UTF-8. */
+/* spec.json, a new reference. `argv` NULL = the service's command. TN_EPLAN without a command, with an
+ * unknown signal; TN_EFAIL for values that are not UTF-8. */
 int tn_process_spec(const struct tn_start *s, const char *const *argv, json_t **out, struct tn_error **err);
 json_t *tn_process_meta(const struct tn_start *s);
 /* PORT_<NAME>: upper case, anything but letters and digits becomes '_'. Caller frees. */
 char *tn_process_port_env(const char *port_name);
 
 /* meta.c */
-/* meta.json of a run folder when it is one of ours: an object with labels that are all text and an app. NULL =
- * a stranger's, or gone. New reference. */
+/* meta.json of a run folder when it is one of ours: an object with labels that are all text and an app. NULL
+ * = a stranger's, or gone. New reference. */
 json_t *tn_process_meta_read(const char *run_dir);
 /* Borrowed; NULL when absent. */
 const char *tn_process_label(const json_t *meta, const char *label);

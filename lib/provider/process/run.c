@@ -33,8 +33,8 @@ bool tn_process_port_taken(struct tn_provider *p, size_t host, int port)
     tn_autoclose int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int yes = 1;
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    /* All addresses: a listener on any of them is in the way of a program that binds all. REUSEADDR: connections that
-     * are closing are not. */
+    /* All addresses: a listener on any of them is in the way of a program that binds all. REUSEADDR:
+     * connections that are closing are not. */
     return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
            bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 && errno == EADDRINUSE;
 }
@@ -164,7 +164,8 @@ int tn_process_start(struct tn_provider *p, struct tn_cancel *c, const struct tn
     return rc == TN_OK ? launch(c, dir, s, err) : rc;
 }
 
-/* The run folder of this very instance, or NULL when it is not there: gone, or a later one of the same name. */
+/* The run folder of this very instance, or NULL when it is not there: gone, or a later one of the same name.
+ * */
 static char *own_dir(struct tn_provider *p, const struct tn_instance *i, struct tn_error **err)
 {
     char *dir = run_dir(p, i->name, err);

@@ -99,16 +99,16 @@ static void headers_hold_the_login(void **state)
     (void)state;
     struct tn_login l = {.user = (char *)"ci", .password = (char *)"right"};
     tn_autofree char *h = tn_login_header(&l, "r.example");
-    tn_autofree char *expected =
-        tn_base64url("{\"username\":\"ci\",\"password\":\"right\",\"serveraddress\":\"r.example\"}", 65);
+    static const char plain[] = "{\"username\":\"ci\",\"password\":\"right\",\"serveraddress\":\"r.example\"}";
+    tn_autofree char *expected = tn_base64url(plain, strlen(plain));
     assert_string_equal(h, expected);
     json_t *answer = json_loads("{\"Username\":\"<token>\",\"Secret\":\"tok\"}", 0, NULL);
     struct tn_login t = {0};
     assert_true(tn_login_from_helper(answer, &t));
     assert_string_equal(t.token, "tok");
     tn_autofree char *th = tn_login_header(&t, "docker.io");
-    tn_autofree char *texpected =
-        tn_base64url("{\"identitytoken\":\"tok\",\"serveraddress\":\"https://index.docker.io/v1/\"}", 71);
+    static const char token[] = "{\"identitytoken\":\"tok\",\"serveraddress\":\"https://index.docker.io/v1/\"}";
+    tn_autofree char *texpected = tn_base64url(token, strlen(token));
     assert_string_equal(th, texpected);
     tn_login_clear(&t);
     json_decref(answer);

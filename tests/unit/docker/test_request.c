@@ -186,7 +186,6 @@ static void every_key_has_its_place(void **state)
         {"NetworkingConfig", "{\"EndpointsConfig\":{\"back\":{}}}"},
         {"Labels.team", "\"x\""},
         {"Labels.kept", "\"1\""},
-        {"Labels.turnout.app", NULL},
     };
     for (size_t i = 0; i < TN_COUNT(expected); i++)
         assert_at(b, expected[i].path, expected[i].value);

@@ -1,4 +1,5 @@
-/* Applying, against a model of nginx: a file, a running copy of it, a tester and a reload that can be made to fail. */
+/* Applying, against a model of nginx: a file, a running copy of it, a tester and a reload that can be made
+ * to fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,7 +78,7 @@ static int model_remove(struct tn_host *h, const char *path, struct tn_error **e
     return TN_OK;
 }
 
-/* The servers of an upstream answer in turn. */
+/* The servers of an upstream answer in turn. A body that looks like our header must not count. */
 static void answer_upstream(const struct tn_nginx_owned *o, const char *name, struct tn_buf *out)
 {
     struct tn_upstream *u = tn_traffic_find(&o->traffic, name);
@@ -88,7 +89,7 @@ static void answer_upstream(const struct tn_nginx_owned *o, const char *name, st
     const struct tn_server *s = &u->servers[model->asks % (int)u->n_servers];
     bool dead = tn_streq(s->instance, model->dead);
     tn_buf_printf(out,
-                  "HTTP/1.1 %s\r\nx-turnout-upstream: %s:%d;%s\r\n\r\nX-Turnout-Upstream: 9.9.9.9:9;1\r\n",
+                  "HTTP/1.1 %s\r\nx-turnout-upstream: %s:%d;%s\r\n\r\nX-Turnout-Upstream: 127.0.0.1:3;1\r\n",
                   dead ? "502 Bad Gateway" : "200 OK", s->address, s->port, dead ? "-" : "0.001");
 }
 
@@ -218,18 +219,20 @@ static void test_written_not_loaded(void **state)
 
 struct failure {
     bool test_fails, reload_fails, master_refuses, mute;
-    const char *dead, *words;
+    const char *dead;
+    int reloads; /* a reload that was asked for is asked for again with the old file */
+    const char *words;
 };
 
 static void test_put_back(void **state)
 {
     struct fixture *f = *state;
     static const struct failure cases[] = {
-        {.test_fails = true, .words = "host not found in /etc/nginx/x:1; second line"},
-        {.reload_fails = true, .words = "reload by 'nginx' failed"},
-        {.master_refuses = true, .words = "nginx did not take the new configuration"},
-        {.dead = "i3", .words = "instance 'i3' did not answer"},
-        {.mute = true, .words = "upstream 'web' did not answer"},
+        {.test_fails = true, .reloads = 0, .words = "host not found in /etc/nginx/x:1; second line"},
+        {.reload_fails = true, .reloads = 1, .words = "reload by 'nginx' failed"},
+        {.master_refuses = true, .reloads = 2, .words = "nginx did not take the new configuration"},
+        {.dead = "i3", .reloads = 2, .words = "instance 'i3' did not answer"},
+        {.mute = true, .reloads = 2, .words = "upstream 'web' did not answer"},
     };
     assert_int_equal(apply(f, PORTS(1, 2), NULL, false), TN_OK);
     tn_autofree char *before = tn_strdup(f->model.file);
@@ -239,7 +242,9 @@ static void test_put_back(void **state)
         f->model.master_refuses = cases[i].master_refuses;
         f->model.mute = cases[i].mute;
         f->model.dead = cases[i].dead;
+        int reloads = f->model.reloads;
         assert_int_equal(apply(f, PORTS(1, 2, 3), "i3", false), TN_EFAIL);
+        assert_int_equal(f->model.reloads - reloads, cases[i].reloads);
         if (!strstr(tn_error_message(f->err), cases[i].words))
             fail_msg("case %zu says: %s", i, tn_error_message(f->err));
         assert_string_equal(f->model.file, before);

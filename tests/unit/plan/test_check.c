@@ -53,10 +53,10 @@ static const struct {
     {"services:\n  -web: { image: i, clusters: [c] }\n", 5, 3, "services: '-web' is no name"},
     {"services:\n  web: { image: \"a b\", clusters: [c] }\n", 5, 17, "services.web.image: 'a b' may hold no space"},
     {"services:\n  web: { image: \"a\\nb\", clusters: [c] }\n", 5, 17, "services.web.image: holds a line break"},
-    {SERVICE ", health: { http: healthz }, ports: [80] }\n", 5, 53, "services.web.health.http: 'healthz' is no URL path"},
-    {SERVICE ", health: { http: \"/a b\" }, ports: [80] }\n", 5, 53, "'/a b' is no URL path"},
-    {SERVICE ", health: { http: /, expect: 2xx }, ports: [80] }\n", 5, 64, "'2xx' is no list of HTTP statuses"},
-    {SERVICE ", health: { http: /, expect: 299-200 }, ports: [80] }\n", 5, 64, "'299-200' is no list"},
+    {SERVICE ", health: { http: healthz }, ports: [80] }\n", 5, 51, "services.web.health.http: 'healthz' is no URL path"},
+    {SERVICE ", health: { http: \"/a b\" }, ports: [80] }\n", 5, 51, "'/a b' is no URL path"},
+    {SERVICE ", health: { http: /, expect: 2xx }, ports: [80] }\n", 5, 62, "'2xx' is no list of HTTP statuses"},
+    {SERVICE ", health: { http: /, expect: 299-200 }, ports: [80] }\n", 5, 62, "'299-200' is no list"},
     {SERVICE ", volumes: [data] }\n", 5, 45, "services.web.volumes: 'data' is not source:/target"},
     {SERVICE ", volumes: [\"a:/b:xx\"] }\n", 5, 45, "'a:/b:xx' is not source:/target"},
     {SERVICE ", labels: { turnout.app: x } }\n", 5, 58, "labels that begin with turnout. are turnout's own"},
@@ -67,7 +67,7 @@ static const struct {
     {"services: {}\ngates: { g: { tcp: \"a:1\", cmd: x } }\n", 5, 27, "gates.g: 'tcp' and 'cmd' are two kinds"},
     {"services: {}\ngates: { g: { interval: 1s } }\n", 5, 10, "gates.g: one of http, tcp, cmd is wanted"},
     {SERVICE ", health: { interval: 1s } }\n", 5, 35, "services.web.health: one of http, tcp, cmd, native is wanted"},
-    {SERVICE ", health: { tcp: false }, ports: [80] }\n", 5, 52, "services.web.health.tcp: 'false' can only be true"},
+    {SERVICE ", health: { tcp: false }, ports: [80] }\n", 5, 50, "services.web.health.tcp: 'false' can only be true"},
     /* reserved */
     {"services: {}\nbalancers: { b: { alb: { x: 1 } } }\n", 5, 19, "balancers.b.alb: 'alb' is reserved"},
     {"services: {}\ngates: { g: { prometheus: { url: x } } }\n", 5, 15, "gates.g.prometheus: 'prometheus' is reserved"},
@@ -97,7 +97,7 @@ static const struct {
     {SERVICE ", rollout: { gates: [smoke] } }\n", 5, 54, "services.web.rollout.gates: unknown gate 'smoke'"},
     {SERVICE ", expose: [{ balancer: edge, port: a }], ports: [{ name: a, container: 1 }] }\n", 5, 56,
      "services.web.expose[0]: unknown balancer 'edge'"},
-    {SERVICE ", health: { http: /, port: htp }, ports: [{ name: http, container: 1 }] }\n", 5, 62,
+    {SERVICE ", health: { http: /, port: htp }, ports: [{ name: http, container: 1 }] }\n", 5, 60,
      "services.web.health.port: unknown port 'htp'"},
     {SERVICE ", health: { http: / } }\n", 5, 43, "services.web.health: the service has no ports"},
     {"services: {}\nbalancers: { b: { haproxy: { managed: cc, listen: \"127.0.0.1:1\" } } }\n", 5, 39,
@@ -115,7 +115,7 @@ static const struct {
     /* ports */
     {SERVICE ", ports: [{ name: a, container: 0 }] }\n", 5, 65, "'0' is not within 1 and 65535"},
     {SERVICE ", ports: [{ name: a, container: 65536 }] }\n", 5, 65, "'65536' is not within 1 and 65535"},
-    {SERVICE ", ports: [{ name: a, container: 1 }, { name: a, container: 2 }] }\n", 5, 69, "the name 'a' is already taken"},
+    {SERVICE ", ports: [{ name: a, container: 1 }, { name: a, container: 2 }] }\n", 5, 70, "the name 'a' is already taken"},
     {SERVICE ", ports: [1, 1] }\n", 5, 46, "container port 1 is already there"},
     {"services:\n  a: { image: i, clusters: [c], ports: [{ container: 1, host: 81 }] }\n"
      "  b: { image: i, clusters: [c], ports: [{ container: 1, host: 81 }] }\n", 6, 63, "host port 81 belongs to the service 'a'"},
@@ -136,7 +136,7 @@ static const struct {
     {"services: {}\nbalancers: { b: { haproxy: { file: /x } } }\n", 5, 14, "balancers.b.haproxy: 'socket' is missing"},
     {"services: {}\nbalancers: { b: { haproxy: { file: /x, socket: /y } } }\n", 5, 14, "balancers.b.haproxy: 'reload' is missing"},
     {"services: {}\nbalancers: { b: { haproxy: { managed: c } } }\n", 5, 14, "balancers.b.haproxy: 'listen' is missing"},
-    {"services: {}\nbalancers: { b: { haproxy: { managed: c, listen: \"1.1.1.1:8\", file: /x } } }\n", 5, 62,
+    {"services: {}\nbalancers: { b: { haproxy: { managed: c, listen: \"1.1.1.1:8\", file: /x } } }\n", 5, 63,
      "balancers.b.haproxy.file: turnout owns it all"},
     {"services: {}\nbalancers: { b: { haproxy: { managed: c, listen: 8080 } } }\n", 5, 50, "'8080' is no address"},
     {"services: {}\nbalancers: { b: { haproxy: { file: /x, socket: y, reload: z, listen: \"a:1\" } } }\n", 5, 62,
@@ -149,20 +149,19 @@ static const struct {
     {"services: {}\nbalancers: { b: { nginx: { file: \"/a b\" } } }\n", 5, 34, "'/a b' may hold no space"},
     {"services: {}\nbalancers: { b: { nginx: { file: /x } }, d: { nginx: { file: /x } } }\n", 5, 42, "the file '/x' already belongs to 'b'"},
     /* expose */
-    {"balancers: { n: { nginx: { file: /x } } }\n" SERVICE ", ports: [80], expose: [{ balancer: n }] }\n", 6, 58,
+    {"balancers: { n: { nginx: { file: /x } } }\n" SERVICE ", ports: [80], expose: [{ balancer: n }] }\n", 6, 57,
      "services.web.expose[0]: 'upstream' is missing"},
-    {"balancers: { n: { nginx: { file: /x } } }\n" SERVICE ", ports: [80], expose: [{ balancer: n, upstream: \"a b\" }] }\n", 6,
-     83, "'a b' may hold only letters"},
+    {"balancers: { n: { nginx: { file: /x } } }\n" SERVICE ", ports: [80], expose: [{ balancer: n, upstream: \"a b\" }] }\n", 6, 82, "'a b' may hold only letters"},
     {"balancers: { n: { nginx: { file: /x } } }\n" SERVICE ", ports: [80], expose: [{ balancer: n, upstream: a, host: h }] }\n",
-     6, 92, "host and path are for managed balancers"},
+     6, 91, "host and path are for managed balancers"},
     {"balancers: { n: { nginx: { file: /x } } }\n" SERVICE
-     ", ports: [80], expose: [{ balancer: n, upstream: a }, { balancer: n, upstream: a }] }\n", 6, 88,
+     ", ports: [80], expose: [{ balancer: n, upstream: a }, { balancer: n, upstream: a }] }\n", 6, 87,
      "the upstream 'a' of 'n' already belongs to 'web'"},
     {"balancers: { n: { nginx: { file: /x } } }\n" SERVICE ", ports: [80], expose: [{ balancer: n, upstream: a, weight: 257 }] }\n",
-     6, 94, "'257' is not within 1 and 256"},
+     6, 93, "'257' is not within 1 and 256"},
     {"balancers: { h: { haproxy: { managed: c, listen: \"127.0.0.1:1\" } } }\n" SERVICE
-     ", ports: [80], expose: [{ balancer: h, keepalive: 3 }] }\n", 6, 73, "only nginx uses it"},
-    {SERVICE ", ports: [80], expose: [{ upstream: a }] }\n", 5, 58, "services.web.expose[0]: 'balancer' is missing"},
+     ", ports: [80], expose: [{ balancer: h, keepalive: 3 }] }\n", 6, 72, "only nginx uses it"},
+    {SERVICE ", ports: [80], expose: [{ upstream: a }] }\n", 5, 57, "services.web.expose[0]: 'balancer' is missing"},
     /* clusters */
     {"services: {}\nx-a: 1\nmin_version: \"99\"\n", 6, 14, "the plan wants turnout 99"},
     {"services: {}\nmin_version: newest\n", 5, 14, "min_version: 'newest' is no version"},
@@ -182,6 +181,7 @@ static void test_bad(void **state)
         plan_expect(bad[i].text, &p, bad[i].line, bad[i].column, bad[i].part);
         tn_problems_clear(&p);
     }
+    assert_int_equal(plan_failures, 0);
 }
 
 /* Cluster kinds need plans without HEAD. */
@@ -220,6 +220,7 @@ static void test_bad_clusters(void **state)
         plan_expect(bad_clusters[i].clusters, &p, 3, bad_clusters[i].column, bad_clusters[i].part);
         tn_problems_clear(&p);
     }
+    assert_int_equal(plan_failures, 0);
 }
 
 static void test_required(void **state)
@@ -235,6 +236,7 @@ static void test_required(void **state)
     assert_null(plan_load("turnout: 1\nname: \"\"\nclusters: { c: { docker: {} } }\nservices: {}\n", &p));
     plan_expect("empty name", &p, 2, 7, "name: '' is no name");
     tn_problems_clear(&p);
+    assert_int_equal(plan_failures, 0);
 }
 
 static const char *const good[] = {

@@ -44,6 +44,7 @@ static void test_refused(void **state)
         plan_expect(bad[i].name, &p, bad[i].line, bad[i].column, bad[i].part);
         tn_problems_clear(&p);
     }
+    assert_int_equal(plan_failures, 0);
 }
 
 static void test_hints(void **state)
