@@ -26,7 +26,7 @@ struct tn_balancer_driver *tn_balancer_open(const struct tn_plan *plan, const st
     size_t kind = (size_t)config->kind;
     if (kind >= TN_COUNT(registry) || registry[kind] == NULL) {
         tn_host_free(host);
-        tn_error_set(err, TN_EUNSUPPORTED, "balancer '%s': kind '%s' is not in this build", config->name,
+        tn_error_set(err, TN_EUNSUPPORTED, "kind '%s' is not in this build",
                      tn_balancer_kind_name(config->kind));
         return NULL;
     }

@@ -78,8 +78,8 @@ static const struct tn_node *names_as_map(struct tn_binder *b, const struct tn_n
     struct tn_node *map = tn_node_new(b->l, TN_NODE_MAP, n->mark);
     for (size_t i = 0; i < n->n; i++) {
         if (n->v[i]->kind != TN_NODE_SCALAR) {
-            tn_problem_at(b->l, n->v[i]->mark, NULL, "%s: a name is wanted, not %s", tn_key_path_text(b, path),
-                          tn_node_kind_text(n->v[i]));
+            tn_problem_at(b->l, n->v[i]->mark, NULL, "%s: a name is wanted, not %s",
+                          tn_key_path_text(b, path), tn_node_kind_text(n->v[i]));
             continue;
         }
         tn_node_set(b->l, map, n->v[i]->text, n->v[i]->mark, tn_node_new(b->l, TN_NODE_MAP, n->v[i]->mark));
@@ -158,9 +158,11 @@ static void bind_scratch(struct tn_binder *b, const struct tn_key *k, const stru
     tn_bind_value(b, &copy, n, path, tn_arena_alloc(b->l->arena, 64));
 }
 
-/* In an overlay that nobody chose, a value may still hold ${…} or be null. */
+/* Values that cannot be typed: a broken one; in an overlay that nobody chose, what still holds ${…} or is null. */
 static bool is_open(const struct tn_binder *b, const struct tn_node *n)
 {
+    if (n->broken)
+        return true;
     return b->partial && n->kind == TN_NODE_SCALAR && (tn_node_is_null(n) || strstr(n->text, "${"));
 }
 
@@ -176,18 +178,10 @@ static void bind_key(struct tn_binder *b, const struct tn_key *k, const struct t
         return;
     }
     switch (k->type) {
-    case TN_KEY_OBJECT:
-        bind_child(b, k, n, path, out);
-        break;
-    case TN_KEY_LIST:
-        bind_list(b, k, n, path, out);
-        break;
-    case TN_KEY_NAMED:
-        bind_named(b, k, n, path, out);
-        break;
-    case TN_KEY_RAW:
-        bind_raw(b, k, n, path, out);
-        break;
+    case TN_KEY_OBJECT: bind_child(b, k, n, path, out); break;
+    case TN_KEY_LIST: bind_list(b, k, n, path, out); break;
+    case TN_KEY_NAMED: bind_named(b, k, n, path, out); break;
+    case TN_KEY_RAW: bind_raw(b, k, n, path, out); break;
     default:
         if (k->flags & TN_NOSTORE)
             bind_scratch(b, k, n, path);

@@ -8,7 +8,7 @@
 struct tn_binder {
     struct tn_loader *l; /* its arena holds all values */
     const char *dir;     /* for TN_KEY_PATH; NULL = leave them relative */
-    bool partial;        /* an overlay that is only looked at: nothing required, ${…} not typed, nothing raw kept */
+    bool partial; /* an overlay that is only looked at: nothing required, ${…} not typed, nothing raw kept */
 };
 
 /* Where the walk is, for messages: services.web.ports[0].name. */

@@ -25,8 +25,8 @@ struct tn_mark tn_check_place(const struct tn_checker *c, ...)
     return at;
 }
 
-void tn_check_unknown(struct tn_checker *c, struct tn_mark at, const char *where, const char *what, const char *name,
-                      const char *const *names, size_t n)
+void tn_check_unknown(struct tn_checker *c, struct tn_mark at, const char *where, const char *what,
+                      const char *name, const char *const *names, size_t n)
 {
     const char *hint = tn_hint_nearest(c->l->arena, name, names, n);
     if (!hint && n > 0 && n <= 10) {
@@ -69,8 +69,8 @@ static void check_version(struct tn_checker *c)
     if (!newer_than_us(n->text, &newer))
         tn_problem_at(c->l, n->mark, NULL, "min_version: '%.40s' is no version", n->text);
     else if (newer)
-        tn_problem_at(c->l, n->mark, "install a newer turnout", "min_version: the plan wants turnout %s, this is %s",
-                      n->text, TN_RELEASE);
+        tn_problem_at(c->l, n->mark, "install a newer turnout",
+                      "min_version: the plan wants turnout %s, this is %s", n->text, TN_RELEASE);
 }
 
 static void check_state(struct tn_checker *c)
@@ -84,7 +84,8 @@ static void check_state(struct tn_checker *c)
         return;
     }
     if (strncmp(p->state, "sqlite:", 7) != 0 || !p->state[7]) {
-        tn_problem_at(c->l, at, "state: sqlite:./state/shop.db", "state: '%.60s' is not sqlite:PATH", p->state);
+        tn_problem_at(c->l, at, "state: sqlite:./state/shop.db", "state: '%.60s' is not sqlite:PATH",
+                      p->state);
         return;
     }
     if (p->state[7] != '/')
@@ -93,8 +94,8 @@ static void check_state(struct tn_checker *c)
 
 static bool is_reserved_scheme(const char *scheme)
 {
-    static const char *const schemes[] = {"vault",       "openbao", "awssecrets", "awsssm", "azurekeyvault",
-                                          "gcpsecrets",  "sops",    "op",         "k8s"};
+    static const char *const schemes[] = {"vault",      "openbao", "awssecrets", "awsssm", "azurekeyvault",
+                                          "gcpsecrets", "sops",    "op",         "k8s"};
     for (size_t i = 0; i < TN_COUNT(schemes); i++)
         if (strcmp(scheme, schemes[i]) == 0)
             return true;
@@ -111,8 +112,10 @@ static void check_secret(struct tn_checker *c, const struct tn_secret *s)
     if (!s->from)
         return; /* already said */
     if (!scheme) {
-        tn_problem_at(c->l, at, "env://NAME, file://PATH or exec:///PROGRAM", "secrets.%s: no reference, and a plan "
-                      "never holds a secret itself", s->name);
+        tn_problem_at(c->l, at, "env://NAME, file://PATH or exec:///PROGRAM",
+                      "secrets.%s: no reference, and a plan "
+                      "never holds a secret itself",
+                      s->name);
         return;
     }
     rest += 3;
@@ -120,22 +123,26 @@ static void check_secret(struct tn_checker *c, const struct tn_secret *s)
         tn_problem_at(c->l, at, "exec:// can call its command line tool",
                       "secrets.%s: '%s' is reserved: this build cannot run it yet", s->name, scheme);
     else if (strcmp(scheme, "env") == 0 && !tn_check_text(TN_CHECK_ENV, rest))
-        tn_problem_at(c->l, at, NULL, "secrets.%s: '%.60s' %s", s->name, rest, tn_check_rules[TN_CHECK_ENV].says);
+        tn_problem_at(c->l, at, NULL, "secrets.%s: '%.60s' %s", s->name, rest,
+                      tn_check_rules[TN_CHECK_ENV].says);
     else if (strcmp(scheme, "env") != 0 && strcmp(scheme, "file") != 0 && strcmp(scheme, "exec") != 0)
         tn_check_unknown(c, at, tn_arena_format(c->l->arena, "secrets.%s", s->name), "scheme", scheme, known,
                          TN_COUNT(known));
     else if (!*rest)
         tn_problem_at(c->l, at, NULL, "secrets.%s: nothing behind %s://", s->name, scheme);
     else if (strcmp(scheme, "exec") == 0 && rest[0] != '/' && rest[0] != '.')
-        tn_problem_at(c->l, at, "exec:///usr/bin/pass show db, or exec://./bin/secret", "secrets.%s: the program's path "
-                      "must begin with / or ./", s->name);
+        tn_problem_at(c->l, at, "exec:///usr/bin/pass show db, or exec://./bin/secret",
+                      "secrets.%s: the program's path "
+                      "must begin with / or ./",
+                      s->name);
 }
 
 static void check_gate(struct tn_checker *c, const struct tn_gate *g)
 {
     if (g->failure_limit >= g->count && g->count > 0 && g->failure_limit > 0)
         tn_warning_at(c->l, tn_check_place(c, "gates", g->name, "failure_limit", NULL), NULL,
-                      "gates.%s: failure_limit %d is not below count %d", g->name, g->failure_limit, g->count);
+                      "gates.%s: failure_limit %d is not below count %d", g->name, g->failure_limit,
+                      g->count);
 }
 
 void tn_check_plan(struct tn_checker *c)

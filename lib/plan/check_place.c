@@ -35,11 +35,12 @@ static void check_docker(struct tn_checker *c, struct tn_cluster *k)
     k->docker.unreachable_fail = true;
     if (k->docker.n_hosts == 0)
         default_host(c, k);
-    const char *key = tn_check_place(c, "clusters", k->name, "docker", "hosts", NULL).line &&
-                              tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "clusters"), k->name), "docker"),
-                                          "hosts")
-                          ? "hosts"
-                          : "host";
+    const char *key =
+        tn_check_place(c, "clusters", k->name, "docker", "hosts", NULL).line &&
+                tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "clusters"), k->name), "docker"),
+                            "hosts")
+            ? "hosts"
+            : "host";
     for (size_t i = 0; i < k->docker.n_hosts; i++) {
         const char *url = k->docker.hosts[i].url;
         const char *index = tn_arena_format(c->l->arena, "%zu", i);
@@ -57,8 +58,8 @@ static void check_docker(struct tn_checker *c, struct tn_cluster *k)
         for (size_t i = 0; i < c->plan->n_secrets; i++)
             names[i] = c->plan->secrets[i].name;
         tn_check_unknown(c, tn_check_place(c, "clusters", k->name, "docker", "registry", "password", NULL),
-                         tn_arena_format(c->l->arena, "%s.registry.password", where), "secret", r->password, names,
-                         c->plan->n_secrets);
+                         tn_arena_format(c->l->arena, "%s.registry.password", where), "secret", r->password,
+                         names, c->plan->n_secrets);
     }
 }
 
@@ -75,7 +76,8 @@ void tn_check_clusters(struct tn_checker *c)
 /* ---- balancers -------------------------------------------------------------------------------------- */
 
 /* The cluster that a balancer names; NULL when a problem was added. */
-static const struct tn_cluster *cluster_of(struct tn_checker *c, const char *name, struct tn_mark at, const char *where)
+static const struct tn_cluster *cluster_of(struct tn_checker *c, const char *name, struct tn_mark at,
+                                           const char *where)
 {
     const struct tn_cluster *k = tn_plan_cluster(c->plan, name);
     if (k)
@@ -87,8 +89,8 @@ static const struct tn_cluster *cluster_of(struct tn_checker *c, const char *nam
     return NULL;
 }
 
-static void refuse_with(struct tn_checker *c, const struct tn_balancer *b, const char *kind, const char *const *keys,
-                        size_t n, const char *why)
+static void refuse_with(struct tn_checker *c, const struct tn_balancer *b, const char *kind,
+                        const char *const *keys, size_t n, const char *why)
 {
     const struct tn_node *node = tn_node_get(tn_node_get(tn_node_get(c->root, "balancers"), b->name), kind);
     for (size_t i = 0; i < n; i++) {
@@ -98,10 +100,12 @@ static void refuse_with(struct tn_checker *c, const struct tn_balancer *b, const
     }
 }
 
-static void need(struct tn_checker *c, const struct tn_balancer *b, const char *kind, const char *key, bool there)
+static void need(struct tn_checker *c, const struct tn_balancer *b, const char *kind, const char *key,
+                 bool there)
 {
     if (!there)
-        tn_problem_at(c->l, b->mark, "turnout explain balancers", "balancers.%s.%s: '%s' is missing", b->name, kind, key);
+        tn_problem_at(c->l, b->mark, "turnout explain balancers", "balancers.%s.%s: '%s' is missing", b->name,
+                      kind, key);
 }
 
 static void check_managed(struct tn_checker *c, struct tn_balancer *b)
@@ -131,11 +135,13 @@ static void check_haproxy(struct tn_checker *c, struct tn_balancer *b)
     if (!b->socket || b->socket[0] == '/')
         return;
     if (strncmp(b->socket, "./", 2) == 0 || strncmp(b->socket, "../", 3) == 0)
-        b->socket = tn_arena_format(c->l->arena, "%s/%s", c->plan->dir, b->socket + (b->socket[1] == '/' ? 2 : 0));
+        b->socket =
+            tn_arena_format(c->l->arena, "%s/%s", c->plan->dir, b->socket + (b->socket[1] == '/' ? 2 : 0));
     else if (!tn_check_text(TN_CHECK_ADDRESS, b->socket))
         tn_problem_at(c->l, tn_check_place(c, "balancers", b->name, "haproxy", "socket", NULL),
                       "/run/haproxy/admin.sock, ./admin.sock or 127.0.0.1:9999",
-                      "balancers.%s.haproxy.socket: '%.80s' is neither a path nor host:port", b->name, b->socket);
+                      "balancers.%s.haproxy.socket: '%.80s' is neither a path nor host:port", b->name,
+                      b->socket);
 }
 
 static struct tn_command words(struct tn_arena *a, const char *const *argv, size_t n)
@@ -167,8 +173,8 @@ static void check_nginx(struct tn_checker *c, struct tn_balancer *b)
     const struct tn_node *file =
         tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "balancers"), b->name), "nginx"), "file");
     if (file && file->kind == TN_NODE_SCALAR && file->text[0] != '/')
-        tn_problem_at(c->l, file->mark, NULL, "balancers.%s.nginx.file: a path inside the container begins with /",
-                      b->name);
+        tn_problem_at(c->l, file->mark, NULL,
+                      "balancers.%s.nginx.file: a path inside the container begins with /", b->name);
 }
 
 void tn_check_balancers(struct tn_checker *c)
@@ -178,7 +184,8 @@ void tn_check_balancers(struct tn_checker *c)
         struct tn_balancer *b = &p->balancers[i];
         const struct tn_node *n = tn_node_get(tn_node_get(c->root, "balancers"), b->name);
         if (strcmp(b->name, "platform") == 0)
-            tn_problem_at(c->l, b->mark, NULL, "balancers.platform: the name stands for a platform's own split");
+            tn_problem_at(c->l, b->mark, NULL,
+                          "balancers.platform: the name stands for a platform's own split");
         if (b->kind == TN_BALANCER_HAPROXY && tn_node_get(n, "haproxy"))
             check_haproxy(c, b);
         else if (b->kind == TN_BALANCER_NGINX)
@@ -186,7 +193,7 @@ void tn_check_balancers(struct tn_checker *c)
         for (size_t j = 0; j < i; j++)
             if (b->file && p->balancers[j].file && strcmp(b->file, p->balancers[j].file) == 0 &&
                 tn_streq(b->container, p->balancers[j].container) && b->kind != TN_BALANCER_FAKE)
-                tn_problem_at(c->l, b->mark, NULL, "balancers.%s: the file '%s' already belongs to '%s'", b->name, b->file,
-                              p->balancers[j].name);
+                tn_problem_at(c->l, b->mark, NULL, "balancers.%s: the file '%s' already belongs to '%s'",
+                              b->name, b->file, p->balancers[j].name);
     }
 }

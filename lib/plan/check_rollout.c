@@ -30,22 +30,26 @@ static void check_counts(struct tn_checker *c, struct tn_service *s)
     }
     int unavailable = tn_count_of(r->max_unavailable, s->replicas, false);
     int surge = tn_count_of(r->max_surge, s->replicas, true);
-    const char *key = tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "rollout"),
-                                  "max_unavailable")
-                          ? "max_unavailable"
-                          : "max_surge";
+    const char *key =
+        tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "rollout"),
+                    "max_unavailable")
+            ? "max_unavailable"
+            : "max_surge";
     if (surge == 0 && unavailable == 0 && s->replicas > 0)
-        tn_problem_at(c->l, place(c, s, key), "let one of them be at least 1",
-                      "services.%s.rollout: max_surge and max_unavailable both come to 0 of %d: nothing could move",
-                      s->name, s->replicas);
+        tn_problem_at(
+            c->l, place(c, s, key), "let one of them be at least 1",
+            "services.%s.rollout: max_surge and max_unavailable both come to 0 of %d: nothing could move",
+            s->name, s->replicas);
     else if (surge == 0 && unavailable >= s->replicas && s->replicas > 0)
         tn_warning_at(c->l, place(c, s, key), "max_surge: 1 starts the new one first",
-                      "services.%s: all %d may be out of service at once: this cannot keep it up", s->name, s->replicas);
+                      "services.%s: all %d may be out of service at once: this cannot keep it up", s->name,
+                      s->replicas);
     for (size_t i = 0; i < s->n_ports && surge > 0; i++)
         if (s->ports[i].host > 0)
-            tn_warning_at(c->l, place(c, s, "max_surge"), "max_surge: 0 and max_unavailable: 1, or no fixed host port",
-                          "services.%s: with host port %d a new instance cannot start beside the old one on its host",
-                          s->name, s->ports[i].host);
+            tn_warning_at(
+                c->l, place(c, s, "max_surge"), "max_surge: 0 and max_unavailable: 1, or no fixed host port",
+                "services.%s: with host port %d a new instance cannot start beside the old one on its host",
+                s->name, s->ports[i].host);
 }
 
 static void check_times(struct tn_checker *c, const struct tn_service *s)
@@ -53,12 +57,14 @@ static void check_times(struct tn_checker *c, const struct tn_service *s)
     const struct tn_rollout_options *r = &s->rollout;
     char a[32], b[32];
     if (r->min_healthy_time >= r->healthy_deadline)
-        tn_problem_at(c->l, place(c, s, "min_healthy_time"), "min_healthy_time < healthy_deadline < progress_deadline",
+        tn_problem_at(c->l, place(c, s, "min_healthy_time"),
+                      "min_healthy_time < healthy_deadline < progress_deadline",
                       "services.%s.rollout: min_healthy_time %s is not below healthy_deadline %s", s->name,
                       tn_format_duration(r->min_healthy_time, a, sizeof(a)),
                       tn_format_duration(r->healthy_deadline, b, sizeof(b)));
     if (r->healthy_deadline >= r->progress_deadline)
-        tn_problem_at(c->l, place(c, s, "healthy_deadline"), "min_healthy_time < healthy_deadline < progress_deadline",
+        tn_problem_at(c->l, place(c, s, "healthy_deadline"),
+                      "min_healthy_time < healthy_deadline < progress_deadline",
                       "services.%s.rollout: healthy_deadline %s is not below progress_deadline %s", s->name,
                       tn_format_duration(r->healthy_deadline, a, sizeof(a)),
                       tn_format_duration(r->progress_deadline, b, sizeof(b)));
@@ -89,8 +95,10 @@ void tn_check_rollout(struct tn_checker *c, struct tn_service *s)
         return;
     }
     if (k == TN_STRATEGY_RECREATE)
-        tn_warning_at(c->l, place(c, s, "strategy"), "rolling with max_surge: 1 can",
-                      "services.%s: recreate stops the old before the new starts: it cannot keep the service up", s->name);
+        tn_warning_at(
+            c->l, place(c, s, "strategy"), "rolling with max_surge: 1 can",
+            "services.%s: recreate stops the old before the new starts: it cannot keep the service up",
+            s->name);
     check_counts(c, s);
     check_times(c, s);
     check_gates(c, s);
@@ -154,7 +162,8 @@ void tn_check_order(struct tn_checker *c)
 {
     size_t n = c->plan->n_services;
     struct tn_arena *a = c->l->arena;
-    struct order o = {.c = c, .state = tn_arena_alloc(a, n + 1), .stack = tn_arena_alloc(a, (n + 1) * sizeof(size_t))};
+    struct order o = {
+        .c = c, .state = tn_arena_alloc(a, n + 1), .stack = tn_arena_alloc(a, (n + 1) * sizeof(size_t))};
     size_t *next_dep = tn_arena_alloc(a, (n + 1) * sizeof(size_t));
     c->plan->priv->ordered = tn_arena_alloc(a, (n + 1) * sizeof(struct tn_service *));
     for (size_t i = 0; i < n; i++)

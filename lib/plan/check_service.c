@@ -3,7 +3,7 @@
 
 #include "lib/plan/load.h"
 
-#define MAX_PORTS 16   /* struct tn_start */
+#define MAX_PORTS   16 /* struct tn_start */
 #define MAX_SECRETS 64 /* struct tn_start */
 
 struct kinds {
@@ -15,7 +15,8 @@ static const char *where(struct tn_checker *c, const struct tn_service *s, const
     return tn_arena_format(c->l->arena, "services.%s%s%s", s->name, key ? "." : "", key ? key : "");
 }
 
-static struct tn_mark place(const struct tn_checker *c, const struct tn_service *s, const char *key, const char *sub)
+static struct tn_mark place(const struct tn_checker *c, const struct tn_service *s, const char *key,
+                            const char *sub)
 {
     const struct tn_node *n = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), key);
     if (!n)
@@ -23,8 +24,8 @@ static struct tn_mark place(const struct tn_checker *c, const struct tn_service 
     return tn_check_place(c, "services", s->name, key, sub, NULL);
 }
 
-static struct tn_mark place_of(const struct tn_checker *c, const struct tn_service *s, const char *key, size_t i,
-                               const char *sub)
+static struct tn_mark place_of(const struct tn_checker *c, const struct tn_service *s, const char *key,
+                               size_t i, const char *sub)
 {
     const struct tn_node *list = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), key);
     if (list && list->kind != TN_NODE_LIST)
@@ -61,7 +62,8 @@ static struct kinds check_clusters(struct tn_checker *c, struct tn_service *s)
                 tn_problem_at(c->l, at, NULL, "%s: '%s' stands there twice", where(c, s, "clusters"), name);
     }
     if (s->clusters.n == 0 && tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "clusters"))
-        tn_problem_at(c->l, place(c, s, "clusters", NULL), NULL, "%s: at least one is needed", where(c, s, "clusters"));
+        tn_problem_at(c->l, place(c, s, "clusters", NULL), NULL, "%s: at least one is needed",
+                      where(c, s, "clusters"));
     return kinds;
 }
 
@@ -81,7 +83,8 @@ static void check_depends(struct tn_checker *c, const struct tn_service *s)
 static void check_secrets(struct tn_checker *c, const struct tn_service *s)
 {
     if (s->secrets.n > MAX_SECRETS)
-        tn_problem_at(c->l, place(c, s, "secrets", NULL), NULL, "%s: more than %d", where(c, s, "secrets"), MAX_SECRETS);
+        tn_problem_at(c->l, place(c, s, "secrets", NULL), NULL, "%s: more than %d", where(c, s, "secrets"),
+                      MAX_SECRETS);
     for (size_t i = 0; i < s->secrets.n; i++) {
         const struct tn_pair *p = &s->secrets.v[i];
         struct tn_mark at = place(c, s, "secrets", p->name);
@@ -101,21 +104,24 @@ static void check_secrets(struct tn_checker *c, const struct tn_service *s)
 
 static void check_program(struct tn_checker *c, const struct tn_service *s, struct kinds kinds)
 {
-    static const char *const containers_only[] = {"image",   "entrypoint",  "volumes", "networks",  "cpu",
-                                                  "memory",  "ulimits",     "cap_add", "cap_drop",  "extra_hosts",
-                                                  "tmpfs",   "logging",     "init",    "read_only", "hostname",
-                                                  "platform", "pull"};
-    if (kinds.docker && !s->image)
+    static const char *const containers_only[] = {"image",    "entrypoint",  "volumes",  "networks",
+                                                  "cpu",      "memory",      "ulimits",  "cap_add",
+                                                  "cap_drop", "extra_hosts", "tmpfs",    "logging",
+                                                  "init",     "read_only",   "hostname", "platform",
+                                                  "pull"};
+    const struct tn_node *n = tn_node_get(tn_node_get(c->root, "services"), s->name);
+    if (kinds.docker && !s->image && !tn_node_get(n, "image"))
         tn_problem_at(c->l, s->mark, NULL, "services.%s: 'image' is missing: it runs on docker", s->name);
-    if (kinds.process && !s->command.argv)
-        tn_problem_at(c->l, s->mark, NULL, "services.%s: 'command' is missing: it runs as a process", s->name);
+    if (kinds.process && !s->command.argv && !tn_node_get(n, "command"))
+        tn_problem_at(c->l, s->mark, NULL, "services.%s: 'command' is missing: it runs as a process",
+                      s->name);
     if (!kinds.process || kinds.docker || kinds.other)
         return;
-    const struct tn_node *n = tn_node_get(tn_node_get(c->root, "services"), s->name);
     for (size_t i = 0; i < TN_COUNT(containers_only); i++) {
         const struct tn_node *key = tn_node_get(n, containers_only[i]);
         if (key)
-            tn_warning_at(c->l, key->key_mark, NULL, "%s: a process does not use it", where(c, s, containers_only[i]));
+            tn_warning_at(c->l, key->key_mark, NULL, "%s: a process does not use it",
+                          where(c, s, containers_only[i]));
     }
 }
 
@@ -125,18 +131,20 @@ static void check_texts(struct tn_checker *c, const struct tn_service *s)
         const char *colon = strchr(s->volumes.v[i], ':'), *mode = colon ? strchr(colon + 1, ':') : NULL;
         if (!colon || colon == s->volumes.v[i] || colon[1] != '/' ||
             (mode && strcmp(mode, ":ro") != 0 && strcmp(mode, ":rw") != 0))
-            tn_problem_at(c->l, place_of(c, s, "volumes", i, NULL), "data:/var/lib/data, or ./conf:/etc/conf:ro",
+            tn_problem_at(c->l, place_of(c, s, "volumes", i, NULL),
+                          "data:/var/lib/data, or ./conf:/etc/conf:ro",
                           "%s: '%.80s' is not source:/target or source:/target:ro", where(c, s, "volumes"),
                           s->volumes.v[i]);
     }
     for (size_t i = 0; i < s->labels.n; i++)
         if (strncmp(s->labels.v[i].name, "turnout.", 8) == 0)
             tn_problem_at(c->l, place(c, s, "labels", s->labels.v[i].name), NULL,
-                          "%s: '%s': labels that begin with turnout. are turnout's own", where(c, s, "labels"),
-                          s->labels.v[i].name);
+                          "%s: '%s': labels that begin with turnout. are turnout's own",
+                          where(c, s, "labels"), s->labels.v[i].name);
     for (size_t i = 0; i < s->files.n; i++)
         if (!*s->files.v[i])
-            tn_problem_at(c->l, place_of(c, s, "files", i, NULL), NULL, "%s: an empty path", where(c, s, "files"));
+            tn_problem_at(c->l, place_of(c, s, "files", i, NULL), NULL, "%s: an empty path",
+                          where(c, s, "files"));
     for (size_t i = 0; i < s->n_ulimits; i++) {
         if (s->ulimits[i].hard < 0 && s->ulimits[i].soft >= 0)
             s->ulimits[i].hard = s->ulimits[i].soft;
@@ -198,7 +206,8 @@ static void bind_port(struct tn_checker *c, const struct tn_service *s, char **p
             names[n++] = s->ports[i].name;
     if (!*port) {
         if (s->n_ports == 0)
-            tn_problem_at(c->l, at, "ports: [{ name: http, container: 8080 }]", "%s: the service has no ports", path);
+            tn_problem_at(c->l, at, "ports: [{ name: http, container: 8080 }]",
+                          "%s: the service has no ports", path);
         return;
     }
     const struct tn_port *p = find_port(s, *port);
@@ -211,7 +220,8 @@ static void bind_port(struct tn_checker *c, const struct tn_service *s, char **p
 static void check_ports(struct tn_checker *c, struct tn_service *s, struct kinds kinds)
 {
     if (s->n_ports > MAX_PORTS) {
-        tn_problem_at(c->l, place(c, s, "ports", NULL), NULL, "%s: more than %d", where(c, s, "ports"), MAX_PORTS);
+        tn_problem_at(c->l, place(c, s, "ports", NULL), NULL, "%s: more than %d", where(c, s, "ports"),
+                      MAX_PORTS);
         return;
     }
     for (size_t i = 0; i < s->n_ports; i++)
@@ -238,8 +248,8 @@ static void check_host_ports(struct tn_checker *c, const struct tn_service *s)
                 if (o->ports[j].host == s->ports[i].host && tn_streq(o->ports[j].bind, s->ports[i].bind) &&
                     share_cluster(o, s))
                     tn_problem_at(c->l, place_of(c, s, "ports", i, "host"), NULL,
-                                  "services.%s.ports[%zu]: host port %d belongs to the service '%s'", s->name, i,
-                                  s->ports[i].host, o->name);
+                                  "services.%s.ports[%zu]: host port %d belongs to the service '%s'", s->name,
+                                  i, s->ports[i].host, o->name);
     }
 }
 
@@ -268,7 +278,8 @@ static void check_route(struct tn_checker *c, const struct tn_service *s, struct
 {
     bool managed = b->managed != NULL;
     struct tn_mark at = place_of(c, s, "expose", i, NULL);
-    const struct tn_node *list = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "expose");
+    const struct tn_node *list =
+        tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "expose");
     const struct tn_node *n = list && list->kind == TN_NODE_LIST && i < list->n ? list->v[i] : list;
     if (!e->upstream && (managed || b->kind == TN_BALANCER_FAKE))
         e->upstream = tn_arena_format(c->l->arena, "%s_%s", c->plan->name ? c->plan->name : "", s->name);
@@ -276,8 +287,9 @@ static void check_route(struct tn_checker *c, const struct tn_service *s, struct
         tn_problem_at(c->l, at, "the upstream or backend that your configuration points at",
                       "%s: 'upstream' is missing", path);
     if (!managed && b->kind != TN_BALANCER_FAKE && (e->host || e->path))
-        tn_problem_at(c->l, place_of(c, s, "expose", i, e->host ? "host" : "path"), "your own configuration routes to it",
-                      "%s: host and path are for managed balancers", path);
+        tn_problem_at(c->l, place_of(c, s, "expose", i, e->host ? "host" : "path"),
+                      "your own configuration routes to it", "%s: host and path are for managed balancers",
+                      path);
     static const char *const nginx_only[] = {"keepalive", "max_fails", "fail_timeout"};
     for (size_t k = 0; k < TN_COUNT(nginx_only) && b->kind == TN_BALANCER_HAPROXY; k++) {
         const struct tn_node *key = tn_node_get(n, nginx_only[k]);
@@ -292,11 +304,12 @@ static void check_taken(struct tn_checker *c, const struct tn_service *s, size_t
     for (const struct tn_service *o = c->plan->services; o <= s; o++) {
         for (size_t j = 0; j < (o == s ? i : o->n_expose); j++) {
             const struct tn_expose *f = &o->expose[j];
-            if (!e->balancer || !tn_streq(e->balancer, f->balancer) || !e->upstream || !tn_streq(e->upstream, f->upstream))
+            if (!e->balancer || !tn_streq(e->balancer, f->balancer) || !e->upstream ||
+                !tn_streq(e->upstream, f->upstream))
                 continue;
             tn_problem_at(c->l, place_of(c, s, "expose", i, NULL), NULL,
-                          "services.%s.expose[%zu]: the upstream '%s' of '%s' already belongs to '%s'", s->name, i,
-                          e->upstream, e->balancer, o->name);
+                          "services.%s.expose[%zu]: the upstream '%s' of '%s' already belongs to '%s'",
+                          s->name, i, e->upstream, e->balancer, o->name);
             return;
         }
     }
@@ -312,7 +325,8 @@ static void check_expose(struct tn_checker *c, struct tn_service *s, size_t i)
     struct tn_mark at = place_of(c, s, "expose", i, "balancer");
     bind_port(c, s, &e->port, place_of(c, s, "expose", i, e->port ? "port" : NULL), path);
     if (strcmp(e->balancer, "platform") == 0) {
-        tn_problem_at(c->l, at, NULL, "%s: balancer 'platform' is reserved: this build cannot run it yet", path);
+        tn_problem_at(c->l, at, NULL, "%s: balancer 'platform' is reserved: this build cannot run it yet",
+                      path);
         return;
     }
     if (!b) {

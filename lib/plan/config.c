@@ -5,7 +5,7 @@
 #include "lib/base/buf.h"
 #include "lib/plan/load.h"
 
-#define MAX_TEXT ((size_t)8 << 20)
+#define MAX_TEXT       ((size_t)8 << 20)
 #define COMMENT_COLUMN 60
 
 struct printer {
@@ -30,8 +30,8 @@ static void end_line(struct printer *p, const struct tn_mark *at)
 
 static bool needs_quotes(const char *s, bool plain)
 {
-    static const char *const words[] = {"null", "Null", "NULL", "~",  "true", "false", "yes", "no",  "on",
-                                        "off",  "y",    "n",    "Yes", "No",  "On",    "Off", "YES", "NO"};
+    static const char *const words[] = {"null", "Null", "NULL", "~",   "true", "false", "yes", "no",  "on",
+                                        "off",  "y",    "n",    "Yes", "No",   "On",    "Off", "YES", "NO"};
     static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@%+=-";
     if (!*s || strspn(s, safe) != strlen(s) || strchr("-%@=", *s))
         return true;

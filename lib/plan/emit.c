@@ -63,18 +63,12 @@ static json_t *emit_value(struct tn_binder *b, const struct tn_key *k, const voi
 {
     const void *at = member(in, k->at);
     switch (k->type) {
-    case TN_KEY_BOOL:
-        return json_boolean(*(const bool *)at);
-    case TN_KEY_INT:
-        return json_integer(*(const int *)at);
-    case TN_KEY_DURATION:
-        return quantity(*(const int64_t *)at, "ms");
-    case TN_KEY_CPU:
-        return quantity(*(const int64_t *)at, "m");
-    case TN_KEY_SIZE:
-        return json_integer(*(const int64_t *)at);
-    case TN_KEY_ENUM:
-        return json_string(tn_name_of(k->names, *(const int *)at));
+    case TN_KEY_BOOL: return json_boolean(*(const bool *)at);
+    case TN_KEY_INT: return json_integer(*(const int *)at);
+    case TN_KEY_DURATION: return quantity(*(const int64_t *)at, "ms");
+    case TN_KEY_CPU: return quantity(*(const int64_t *)at, "m");
+    case TN_KEY_SIZE: return json_integer(*(const int64_t *)at);
+    case TN_KEY_ENUM: return json_string(tn_name_of(k->names, *(const int *)at));
     case TN_KEY_STRINGS: {
         const struct tn_strings *s = at;
         return strings(s->v, s->n);
@@ -83,24 +77,18 @@ static json_t *emit_value(struct tn_binder *b, const struct tn_key *k, const voi
         const struct tn_command *c = at;
         return c->argv ? strings(c->argv, c->n) : NULL;
     }
-    case TN_KEY_PAIRS:
-        return pairs(at);
-    case TN_KEY_OBJECT:
-        return emit_object(b, k->child, at);
+    case TN_KEY_PAIRS: return pairs(at);
+    case TN_KEY_OBJECT: return emit_object(b, k->child, at);
     case TN_KEY_LIST:
-    case TN_KEY_NAMED:
-        return list(b, k, in);
-    case TN_KEY_RAW:
-        return json_incref(*(json_t *const *)at);
+    case TN_KEY_NAMED: return list(b, k, in);
+    case TN_KEY_RAW: return json_incref(*(json_t *const *)at);
     case TN_KEY_STRING:
     case TN_KEY_TEXT:
     case TN_KEY_PATH:
-    case TN_KEY_WORD:
-        return text_or_nothing(*(char *const *)at);
+    case TN_KEY_WORD: return text_or_nothing(*(char *const *)at);
     case TN_KEY_COUNT:
     case TN_KEY_RANGE:
-    default:
-        return NULL; /* no key of these types is part of a revision */
+    default: return NULL; /* no key of these types is part of a revision */
     }
 }
 
@@ -117,7 +105,7 @@ static json_t *emit_object(struct tn_binder *b, const struct tn_schema *s, const
         if (!value)
             continue;
         json_t *plain = k->type == TN_KEY_OBJECT ? json_object() : emit_value(b, k, empty);
-        if (plain && json_equal(value, plain))
+        if (plain && json_equal(value, plain) && !(k->flags & TN_REQUIRED))
             json_decref(value);
         else
             json_object_set_new(out, k->name, value);

@@ -59,7 +59,8 @@ static void read_file(struct tn_loader *l, struct tn_node *env, const struct tn_
         return; /* the key table says so */
     size_t len = 0;
     const char *shown;
-    tn_autofree char *text = tn_file_read(l, dir, item->text, TN_ENV_FILE_MAX, item->mark, "env_files", &len, &shown);
+    tn_autofree char *text =
+        tn_file_read(l, dir, item->text, TN_ENV_FILE_MAX, item->mark, "env_files", &len, &shown);
     if (!text)
         return;
     TN_GROW(l->sources, l->n_sources, l->cap_sources);

@@ -6,9 +6,9 @@
 #include "lib/base/mem.h"
 #include "lib/plan/keys.h"
 
-#define MAX_TEXT ((size_t)1 << 20)
+#define MAX_TEXT     ((size_t)1 << 20)
 #define MAX_SEGMENTS 16
-#define MAX_SCHEMAS 48
+#define MAX_SCHEMAS  48
 
 /* Where a key stands: the schema it lies in and the way to it. */
 struct found {
@@ -65,7 +65,8 @@ static void reached_clear(struct reached *r)
 /* ---- finding ---------------------------------------------------------------------------------------- */
 
 /* Follows segments from a schema; one that is no key stands for a name in a map. */
-static bool follow(const struct tn_schema *s, const char *base, char *const *segments, size_t n, struct found *out)
+static bool follow(const struct tn_schema *s, const char *base, char *const *segments, size_t n,
+                   struct found *out)
 {
     const struct tn_key *k = NULL;
     tn_autofree char *path = tn_strdup(base);
@@ -147,7 +148,8 @@ static void put_keys(struct tn_buf *b, const struct tn_schema *s)
     for (size_t i = 0; i < s->n; i++) {
         const struct tn_key *k = &s->keys[i];
         if (!(k->flags & TN_RESERVED))
-            tn_buf_printf(b, " %s%-18s %-20s %s\n", k->flags & TN_KIND ? "*" : " ", k->name, tn_key_type_text(k), k->doc);
+            tn_buf_printf(b, " %s%-18s %-20s %s\n", k->flags & TN_KIND ? "*" : " ", k->name,
+                          tn_key_type_text(k), k->doc);
     }
     bool any = false;
     for (size_t i = 0; i < s->n; i++) {
@@ -182,7 +184,8 @@ static size_t split(char *text, char *out[MAX_SEGMENTS])
 {
     size_t n = 0;
     char *save = NULL;
-    for (char *word = strtok_r(text, ".", &save); word && n < MAX_SEGMENTS; word = strtok_r(NULL, ".", &save)) {
+    for (char *word = strtok_r(text, ".", &save); word && n < MAX_SEGMENTS;
+         word = strtok_r(NULL, ".", &save)) {
         word[strcspn(word, "[")] = '\0';
         if (*word)
             out[n++] = word;
@@ -268,7 +271,8 @@ char *tn_plan_reference(void)
     tn_buf_puts(&b, "# Plan reference\n\n<!-- made from lib/plan/keys*.c by `make docs`; do not edit -->\n\n"
                     "Every key, with its type and default; `turnout explain KEY` prints the same.\n"
                     "↻ marks what is part of a service's revision: a change of it replaces instances.\n"
-                    "Durations carry a unit (`500ms`, `30s`, `5m`, `1h30m`); counts are `2` or `25%`; a command is a list, "
+                    "Durations carry a unit (`500ms`, `30s`, `5m`, `1h30m`); counts are `2` or `25%`; a "
+                    "command is a list, "
                     "or a text for `/bin/sh -c`;\nunknown keys are errors, `x-…` is ignored.\n");
     struct reached all;
     reach_all(&all);

@@ -15,7 +15,7 @@
 
 struct loading {
     struct tn_loader *l;
-    const char *seen[MAX_INCLUDES + 1]; /* real paths */
+    const char *seen[MAX_INCLUDES + 1];  /* real paths */
     const char *stack[MAX_INCLUDES + 1]; /* shown paths, for cycles */
     size_t n_seen, n_stack;
 };
@@ -86,8 +86,8 @@ char *tn_file_read(struct tn_loader *l, const char *dir, const char *name, size_
     return text;
 }
 
-static struct tn_node *load_tree(struct loading *g, const char *shown, const char *text, size_t len, const char *dir,
-                                 const char *prefix);
+static struct tn_node *load_tree(struct loading *g, const char *shown, const char *text, size_t len,
+                                 const char *dir, const char *prefix);
 
 /* "services/" for the file "services/api.yaml": what its own includes are shown under. */
 static const char *folder_prefix(struct tn_loader *l, const char *shown)
@@ -138,13 +138,14 @@ static struct tn_node *load_include(struct loading *g, const struct tn_node *ite
         return NULL;
     }
     if (strstr(item->text, "://") || strstr(item->text, "${")) {
-        tn_problem_at(g->l, item->mark, "copy the file next to the plan", "include: only local files, not '%s'",
-                      item->text);
+        tn_problem_at(g->l, item->mark, "copy the file next to the plan",
+                      "include: only local files, not '%s'", item->text);
         return NULL;
     }
     size_t len = 0;
     const char *shown;
-    tn_autofree char *text = tn_file_read(g->l, dir, item->text, TN_PLAN_MAX_FILE, item->mark, "include", &len, &shown);
+    tn_autofree char *text =
+        tn_file_read(g->l, dir, item->text, TN_PLAN_MAX_FILE, item->mark, "include", &len, &shown);
     if (!text)
         return NULL;
     tn_autofree char *path = tn_path_join(dir, item->text);
@@ -157,7 +158,8 @@ static struct tn_node *load_include(struct loading *g, const struct tn_node *ite
     shown = shown[0] == '/' ? shown : tn_arena_format(g->l->arena, "%s%s", prefix, shown);
     g->seen[g->n_seen++] = kept;
     g->stack[g->n_stack++] = kept;
-    struct tn_node *tree = load_tree(g, shown, text, len, tn_file_dir(g->l, path), folder_prefix(g->l, shown));
+    struct tn_node *tree =
+        load_tree(g, shown, text, len, tn_file_dir(g->l, path), folder_prefix(g->l, shown));
     g->n_stack--;
     if (tree)
         check_included(g, tree);
@@ -165,8 +167,8 @@ static struct tn_node *load_include(struct loading *g, const struct tn_node *ite
 }
 
 /* One text with its includes merged below it. */
-static struct tn_node *load_tree(struct loading *g, const char *shown, const char *text, size_t len, const char *dir,
-                                 const char *prefix)
+static struct tn_node *load_tree(struct loading *g, const char *shown, const char *text, size_t len,
+                                 const char *dir, const char *prefix)
 {
     struct tn_node *tree = tn_node_parse(g->l, shown, text, len);
     if (!tree)
@@ -198,8 +200,8 @@ struct tn_node *tn_file_load(struct tn_loader *l, const char *path)
     tn_autofree char *text = read_path(path, &len, &err);
     if (!text) {
         bool lost = err && err->code == TN_ENOTFOUND;
-        tn_problem_at(l, (struct tn_mark){.file = shown}, lost ? "turnout init writes a plan to start from" : NULL,
-                      "%s", tn_error_message(err));
+        tn_problem_at(l, (struct tn_mark){.file = shown},
+                      lost ? "turnout init writes a plan to start from" : NULL, "%s", tn_error_message(err));
         tn_error_free(err);
         return NULL;
     }

@@ -6,7 +6,7 @@
 #include "lib/base/fs.h"
 #include "lib/plan/load.h"
 
-#define MAX_REF 4096
+#define MAX_REF    4096
 #define MAX_PACKED ((size_t)4 << 20)
 #define MAX_LEVELS 64
 
@@ -33,7 +33,8 @@ static char *packed_ref(const char *git, const char *ref)
     for (char *line = text; line && *line;) {
         char *end = strchr(line, '\n');
         char *space = strchr(line, ' ');
-        if (is_sha(line) && space && strncmp(space + 1, ref, n) == 0 && (!space[1 + n] || isspace((unsigned char)space[1 + n])))
+        if (is_sha(line) && space && strncmp(space + 1, ref, n) == 0 &&
+            (!space[1 + n] || isspace((unsigned char)space[1 + n])))
             return tn_strndup(line, (size_t)(space - line));
         line = end ? end + 1 : NULL;
     }

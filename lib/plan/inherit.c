@@ -24,15 +24,18 @@ static bool uses(const char *strategy, const char *key)
     return true;
 }
 
-static void refuse_unused(struct tn_loader *l, const struct tn_node *rollout, const char *where, const char *strategy)
+static void refuse_unused(struct tn_loader *l, const struct tn_node *rollout, const char *where,
+                          const char *strategy)
 {
     for (size_t i = 0; rollout && rollout->kind == TN_NODE_MAP && i < rollout->n; i++)
         if (!uses(strategy, rollout->v[i]->key))
             tn_problem_at(l, rollout->v[i]->key_mark, "remove it, or use strategy: rolling",
-                          "%srollout.%s: the strategy '%s' does not use it", where, rollout->v[i]->key, strategy);
+                          "%srollout.%s: the strategy '%s' does not use it", where, rollout->v[i]->key,
+                          strategy);
 }
 
-static void inherit(struct tn_loader *l, struct tn_node *service, const struct tn_node *top, const char *top_strategy)
+static void inherit(struct tn_loader *l, struct tn_node *service, const struct tn_node *top,
+                    const char *top_strategy)
 {
     struct tn_node *own = tn_node_get(service, "rollout");
     if (service->kind != TN_NODE_MAP || (own && own->kind != TN_NODE_MAP))
@@ -43,7 +46,8 @@ static void inherit(struct tn_loader *l, struct tn_node *service, const struct t
         return;
     struct tn_node *base = tn_node_new(l, TN_NODE_MAP, top->mark);
     for (size_t i = 0; i < top->n; i++) {
-        struct tn_node *copy = uses(strategy, top->v[i]->key) ? tn_node_copy(l, top->v[i], service->key_mark) : NULL;
+        struct tn_node *copy =
+            uses(strategy, top->v[i]->key) ? tn_node_copy(l, top->v[i], service->key_mark) : NULL;
         if (copy)
             tn_node_push(l, base, copy);
     }

@@ -12,15 +12,17 @@ const struct tn_check_rule tn_check_rules[TN_CHECK_COUNT_] = {
     [TN_CHECK_NAME] = {"^[a-z0-9][a-z0-9-]{0,39}$",
                        "is no name: small letters, digits and '-', at most 40, not beginning with '-'"},
     [TN_CHECK_TOKEN] = {"^" ONE_LETTER "+$", "may hold only letters, digits and . _ -"},
-    [TN_CHECK_PATH] = {"^/[^\\s\"'\\\\{};]*$", "is no URL path: it begins with '/' and holds no space or quote"},
+    [TN_CHECK_PATH] = {"^/[^\\s\"'\\\\{};]*$",
+                       "is no URL path: it begins with '/' and holds no space or quote"},
     [TN_CHECK_STATUSES] = {"^[1-5][0-9][0-9](-[1-5][0-9][0-9])?(,[1-5][0-9][0-9](-[1-5][0-9][0-9])?)*$",
                            "is no list of HTTP statuses like 200, 200-299 or 200,204"},
     [TN_CHECK_ADDRESS] = {"^[^\\s\"']*:[0-9]+$", "is no address: host:port is wanted, like 127.0.0.1:8080"},
     [TN_CHECK_IP] = {"^[0-9a-fA-F.:]+$", "is no numeric address like 127.0.0.1 or ::1"},
     [TN_CHECK_HTTP_URL] = {"^https?://[^\\s\"']+$", "is no URL: http:// or https:// is wanted"},
     [TN_CHECK_WORD] = {"^[^\\s\"']+$", "may hold no space, quote or control character"},
-    [TN_CHECK_ENV] = {"^[A-Za-z_][A-Za-z0-9_.-]*$",
-                      "is no name of an environment variable: letters, digits and _, not beginning with a digit"},
+    [TN_CHECK_ENV] =
+        {"^[A-Za-z_][A-Za-z0-9_.-]*$",
+         "is no name of an environment variable: letters, digits and _, not beginning with a digit"},
     [TN_CHECK_ABSOLUTE] = {"^/[^\\s\"']*$", "is no absolute path without spaces and quotes"},
 };
 
@@ -98,30 +100,19 @@ static bool is_http_url(const char *s)
 bool tn_check_text(enum tn_key_check check, const char *s)
 {
     switch (check) {
-    case TN_CHECK_NAME:
-        return is_name(s);
-    case TN_CHECK_TOKEN:
-        return is_token(s, true);
-    case TN_CHECK_ENV:
-        return is_token(s, false);
-    case TN_CHECK_PATH:
-        return *s == '/' && is_word(s, "\\{};");
-    case TN_CHECK_ABSOLUTE:
-        return *s == '/' && is_word(s, "");
-    case TN_CHECK_STATUSES:
-        return is_statuses(s);
-    case TN_CHECK_ADDRESS:
-        return is_address(s);
-    case TN_CHECK_IP:
-        return is_ip(s);
-    case TN_CHECK_HTTP_URL:
-        return is_http_url(s);
-    case TN_CHECK_WORD:
-        return is_word(s, "");
+    case TN_CHECK_NAME: return is_name(s);
+    case TN_CHECK_TOKEN: return is_token(s, true);
+    case TN_CHECK_ENV: return is_token(s, false);
+    case TN_CHECK_PATH: return *s == '/' && is_word(s, "\\{};");
+    case TN_CHECK_ABSOLUTE: return *s == '/' && is_word(s, "");
+    case TN_CHECK_STATUSES: return is_statuses(s);
+    case TN_CHECK_ADDRESS: return is_address(s);
+    case TN_CHECK_IP: return is_ip(s);
+    case TN_CHECK_HTTP_URL: return is_http_url(s);
+    case TN_CHECK_WORD: return is_word(s, "");
     case TN_CHECK_NONE:
     case TN_CHECK_COUNT_:
-    default:
-        return true;
+    default: return true;
     }
 }
 
@@ -170,12 +161,10 @@ const struct tn_name tn_cluster_kind_names[] = {
     {"docker", TN_CLUSTER_DOCKER}, {"process", TN_CLUSTER_PROCESS}, {"fake", TN_CLUSTER_FAKE}, {NULL, 0}};
 const struct tn_name tn_balancer_kind_names[] = {
     {"haproxy", TN_BALANCER_HAPROXY}, {"nginx", TN_BALANCER_NGINX}, {"fake", TN_BALANCER_FAKE}, {NULL, 0}};
-const struct tn_name tn_strategy_names[] = {{"rolling", TN_STRATEGY_ROLLING},
-                                            {"recreate", TN_STRATEGY_RECREATE},
-                                            {"manual", TN_STRATEGY_MANUAL},
-                                            {"blue_green", TN_STRATEGY_BLUE_GREEN},
-                                            {"canary", TN_STRATEGY_CANARY},
-                                            {NULL, 0}};
+const struct tn_name tn_strategy_names[] = {
+    {"rolling", TN_STRATEGY_ROLLING}, {"recreate", TN_STRATEGY_RECREATE},
+    {"manual", TN_STRATEGY_MANUAL},   {"blue_green", TN_STRATEGY_BLUE_GREEN},
+    {"canary", TN_STRATEGY_CANARY},   {NULL, 0}};
 const struct tn_name tn_on_failure_names[] = {{"rollback", TN_ON_FAILURE_ROLLBACK},
                                               {"pause", TN_ON_FAILURE_PAUSE},
                                               {"stop", TN_ON_FAILURE_STOP},

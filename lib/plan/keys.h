@@ -103,8 +103,9 @@ struct tn_key {
     const char *shown; /* what explain and the schema call the default when def does not say it */
     const struct tn_name *names;
     const struct tn_schema *child;
-    int64_t min, max; /* INT: max 0 = no limit; DURATION: least milliseconds; SIZE: -1 = unlimited may be said */
-    int kind;         /* TN_KIND: value for the object's kind member */
+    int64_t min,
+        max;  /* INT: max 0 = no limit; DURATION: least milliseconds; SIZE: -1 = unlimited may be said */
+    int kind; /* TN_KIND: value for the object's kind member */
     enum tn_key_check check;
     enum tn_key_ref ref;
     const char *since;
@@ -139,6 +140,7 @@ extern const struct tn_name tn_cluster_kind_names[], tn_balancer_kind_names[], t
     tn_on_failure_names[];
 
 #define TN_AT(type, member) .at = offsetof(struct type, member)
-#define TN_AT_LIST(type, member, count) .at = offsetof(struct type, member), .at_n = offsetof(struct type, count)
+#define TN_AT_LIST(type, member, count)                                                                      \
+    .at = offsetof(struct type, member), .at_n = offsetof(struct type, count)
 
 #endif

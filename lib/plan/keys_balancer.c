@@ -3,6 +3,9 @@
 
 #include "lib/base/mem.h"
 
+/* One row a key, as dense as a table is read. */
+/* clang-format off */
+
 #define RESERVED(key, text)                                                                                  \
     {.name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE, .since = "0.1", .doc = (text)}
 #define RESERVED_KIND(key, text)                                                                             \
@@ -13,32 +16,35 @@
      .since = "0.1", .doc = "The balancer must confirm a change within"}
 
 static const struct tn_key haproxy_keys[] = {
-    {.name = "socket", .type = TN_KEY_STRING, TN_AT(tn_balancer, socket), .check = TN_CHECK_WORD, .since = "0.1",
-     .doc = "Its runtime API: a socket's path, or host:port"},
+    {.name = "socket", .type = TN_KEY_STRING, TN_AT(tn_balancer, socket), .check = TN_CHECK_WORD,
+     .since = "0.1", .doc = "Its runtime API: a socket's path, or host:port"},
     {.name = "file", .type = TN_KEY_PATH, TN_AT(tn_balancer, file), .check = TN_CHECK_WORD, .since = "0.1",
      .doc = "The file of backends that turnout owns; HAProxy loads it with a second -f"},
     {.name = "test", .type = TN_KEY_COMMAND, TN_AT(tn_balancer, test), .since = "0.1",
      .doc = "Command that checks the configuration before it is loaded"},
     {.name = "reload", .type = TN_KEY_COMMAND, TN_AT(tn_balancer, reload), .since = "0.1",
      .doc = "Command that loads the configuration"},
-    {.name = "managed", .type = TN_KEY_STRING, TN_AT(tn_balancer, managed), .ref = TN_REF_CLUSTER, .since = "0.1",
+    {.name = "managed", .type = TN_KEY_STRING, TN_AT(tn_balancer, managed), .ref = TN_REF_CLUSTER,
+     .since = "0.1",
      .doc = "Cluster on which turnout runs an HAProxy itself and owns its whole configuration"},
-    {.name = "listen", .type = TN_KEY_STRING, TN_AT(tn_balancer, listen), .check = TN_CHECK_ADDRESS, .since = "0.1",
-     .doc = "managed: address:port of the frontend"},
-    {.name = "image", .type = TN_KEY_STRING, TN_AT(tn_balancer, image), .check = TN_CHECK_WORD, .since = "0.1",
-     .doc = "managed on docker: the image to run"},
+    {.name = "listen", .type = TN_KEY_STRING, TN_AT(tn_balancer, listen), .check = TN_CHECK_ADDRESS,
+     .since = "0.1", .doc = "managed: address:port of the frontend"},
+    {.name = "image", .type = TN_KEY_STRING, TN_AT(tn_balancer, image), .check = TN_CHECK_WORD,
+     .since = "0.1", .doc = "managed on docker: the image to run"},
     RESERVED("cookie", "Cookie for sticky sessions"),
     RESERVED("hosts", "Hosts that the balancer runs on, when that is not this one"),
     APPLY_TIMEOUT,
 };
 static const struct tn_schema haproxy_schema = {
-    .name = "haproxy", .doc = "HAProxy: your own, driven by its runtime API, or one that turnout runs (managed)",
-    .size = 0, .keys = haproxy_keys, .n = TN_COUNT(haproxy_keys), .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE,
+    .name = "haproxy",
+    .doc = "HAProxy: your own, driven by its runtime API, or one that turnout runs (managed)", .size = 0,
+    .keys = haproxy_keys, .n = TN_COUNT(haproxy_keys), .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE,
     .kind_at = TN_NOWHERE, .example = "{ managed: local, listen: \"127.0.0.1:8080\" }"};
 
 static const struct tn_key nginx_keys[] = {
-    {.name = "file", .type = TN_KEY_PATH, .flags = TN_REQUIRED, TN_AT(tn_balancer, file), .check = TN_CHECK_WORD,
-     .since = "0.1", .doc = "The file of upstreams that turnout owns; your server blocks stay yours"},
+    {.name = "file", .type = TN_KEY_PATH, .flags = TN_REQUIRED, TN_AT(tn_balancer, file),
+     .check = TN_CHECK_WORD, .since = "0.1",
+     .doc = "The file of upstreams that turnout owns; your server blocks stay yours"},
     {.name = "test", .type = TN_KEY_COMMAND, TN_AT(tn_balancer, test), .shown = "[nginx, -t]", .since = "0.1",
      .doc = "Command that checks the configuration before it is loaded"},
     {.name = "reload", .type = TN_KEY_COMMAND, TN_AT(tn_balancer, reload), .shown = "[nginx, -s, reload]",
@@ -48,14 +54,15 @@ static const struct tn_key nginx_keys[] = {
     {.name = "container", .type = TN_KEY_STRING, TN_AT(tn_balancer, container), .check = TN_CHECK_TOKEN,
      .since = "0.1", .doc = "Container that nginx runs in; test and reload by exec in it"},
     {.name = "generation", .type = TN_KEY_STRING, TN_AT(tn_balancer, generation), .check = TN_CHECK_ADDRESS,
-     .since = "0.1", .shown = "picked", .doc = "Loopback address:port on which nginx proves what it has loaded"},
+     .since = "0.1", .shown = "picked",
+     .doc = "Loopback address:port on which nginx proves what it has loaded"},
     RESERVED("hosts", "Hosts that the balancer runs on, when that is not this one"),
     APPLY_TIMEOUT,
 };
 static const struct tn_schema nginx_schema = {
-    .name = "nginx", .doc = "nginx, on this host or in a container of a cluster", .size = 0, .keys = nginx_keys,
-    .n = TN_COUNT(nginx_keys), .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE,
-    .example = "{ file: /etc/nginx/conf.d/shop.conf }"};
+    .name = "nginx", .doc = "nginx, on this host or in a container of a cluster", .size = 0,
+    .keys = nginx_keys, .n = TN_COUNT(nginx_keys), .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE,
+    .kind_at = TN_NOWHERE, .example = "{ file: /etc/nginx/conf.d/shop.conf }"};
 
 #ifdef TN_FAKE
 static const struct tn_key fake_keys[] = {
@@ -64,8 +71,9 @@ static const struct tn_key fake_keys[] = {
     APPLY_TIMEOUT,
 };
 static const struct tn_schema fake_schema = {
-    .name = "fake", .doc = "A scripted balancer, for tests", .size = 0, .keys = fake_keys, .n = TN_COUNT(fake_keys),
-    .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE, .example = "{ file: world.json }"};
+    .name = "fake", .doc = "A scripted balancer, for tests", .size = 0, .keys = fake_keys,
+    .n = TN_COUNT(fake_keys), .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE,
+    .example = "{ file: world.json }"};
 #endif
 
 static const struct tn_key balancer_keys[] = {
@@ -88,8 +96,9 @@ static const struct tn_key balancer_keys[] = {
     RESERVED_KIND("gcp_lb", "A Google Cloud load balancer"),
 };
 const struct tn_schema tn_schema_balancer = {
-    .name = "balancer", .doc = "What sends traffic: exactly one kind",
-    .size = sizeof(struct tn_balancer), .keys = balancer_keys, .n = TN_COUNT(balancer_keys),
-    .name_at = offsetof(struct tn_balancer, name), .mark_at = offsetof(struct tn_balancer, mark),
-    .kind_at = offsetof(struct tn_balancer, kind), .has_kinds = true, .name_check = TN_CHECK_NAME,
+    .name = "balancer", .doc = "What sends traffic: exactly one kind", .size = sizeof(struct tn_balancer),
+    .keys = balancer_keys, .n = TN_COUNT(balancer_keys), .name_at = offsetof(struct tn_balancer, name),
+    .mark_at = offsetof(struct tn_balancer, mark), .kind_at = offsetof(struct tn_balancer, kind),
+    .has_kinds = true, .name_check = TN_CHECK_NAME,
     .example = "edge: { haproxy: { managed: local, listen: \"127.0.0.1:8080\" } }"};
+/* clang-format on */

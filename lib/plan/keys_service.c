@@ -3,6 +3,9 @@
 
 #include "lib/base/mem.h"
 
+/* One row a key, as dense as a table is read. */
+/* clang-format off */
+
 #define RESERVED(key, text)                                                                                  \
     {.name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE, .since = "0.1", .doc = (text)}
 
@@ -18,16 +21,16 @@ static const struct tn_key health_keys[] = {
     {.name = "native", .type = TN_KEY_BOOL, .flags = TN_KIND | TN_REVISION, TN_AT(tn_health, native),
      .kind = TN_HEALTH_NATIVE, .since = "0.1",
      .doc = "The image's own health check decides (docker clusters)"},
-    {.name = "port", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_health, port), .shown = "the first port",
-     .since = "0.1", .doc = "Name of the port that is probed"},
-    {.name = "expect", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_health, expect), .def = "200-299",
-     .check = TN_CHECK_STATUSES, .since = "0.1", .doc = "Statuses that pass"},
-    {.name = "interval", .type = TN_KEY_DURATION, .flags = TN_REVISION, TN_AT(tn_health, interval), .def = "1s", .min = 1,
-     .since = "0.1", .doc = "Time between two probes"},
-    {.name = "timeout", .type = TN_KEY_DURATION, .flags = TN_REVISION, TN_AT(tn_health, timeout), .def = "1s", .min = 1,
-     .since = "0.1", .doc = "Longest time that a probe may take"},
-    {.name = "healthy_after", .type = TN_KEY_INT, .flags = TN_REVISION, TN_AT(tn_health, healthy_after), .def = "1",
-     .min = 1, .max = 1000, .since = "0.1", .doc = "Probes in a row that must pass"},
+    {.name = "port", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_health, port),
+     .shown = "the first port", .since = "0.1", .doc = "Name of the port that is probed"},
+    {.name = "expect", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_health, expect),
+     .def = "200-299", .check = TN_CHECK_STATUSES, .since = "0.1", .doc = "Statuses that pass"},
+    {.name = "interval", .type = TN_KEY_DURATION, .flags = TN_REVISION, TN_AT(tn_health, interval),
+     .def = "1s", .min = 1, .since = "0.1", .doc = "Time between two probes"},
+    {.name = "timeout", .type = TN_KEY_DURATION, .flags = TN_REVISION, TN_AT(tn_health, timeout), .def = "1s",
+     .min = 1, .since = "0.1", .doc = "Longest time that a probe may take"},
+    {.name = "healthy_after", .type = TN_KEY_INT, .flags = TN_REVISION, TN_AT(tn_health, healthy_after),
+     .def = "1", .min = 1, .max = 1000, .since = "0.1", .doc = "Probes in a row that must pass"},
     {.name = "unhealthy_after", .type = TN_KEY_INT, .flags = TN_REVISION, TN_AT(tn_health, unhealthy_after),
      .def = "3", .min = 1, .max = 1000, .since = "0.1", .doc = "Probes in a row that must fail"},
     {.name = "start_period", .type = TN_KEY_DURATION, .flags = TN_REVISION, TN_AT(tn_health, start_period),
@@ -42,8 +45,9 @@ static const struct tn_schema health_schema = {
 /* ---- ports, networks, limits ------------------------------------------------------------------------ */
 
 static const struct tn_key port_keys[] = {
-    {.name = "name", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_port, name), .check = TN_CHECK_TOKEN,
-     .since = "0.1", .shown = "the container's port", .doc = "What health and expose call it"},
+    {.name = "name", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_port, name),
+     .check = TN_CHECK_TOKEN, .since = "0.1", .shown = "the container's port",
+     .doc = "What health and expose call it"},
     {.name = "container", .type = TN_KEY_INT, .flags = TN_REVISION, TN_AT(tn_port, container), .min = 1,
      .max = 65535, .since = "0.1", .doc = "Port inside the container; none on a process, which gets PORT"},
     {.name = "host", .type = TN_KEY_INT, .flags = TN_REVISION, TN_AT(tn_port, host), .min = 1, .max = 65535,
@@ -52,31 +56,31 @@ static const struct tn_key port_keys[] = {
      .since = "0.1", .shown = "the cluster's publish", .doc = "Address that the port is bound on"},
 };
 static const struct tn_schema port_schema = {
-    .name = "port", .doc = "A port that the service listens on", .size = sizeof(struct tn_port), .keys = port_keys,
-    .n = TN_COUNT(port_keys), .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE,
-    .shorthand = "container", .example = "{ name: http, container: 8080 }"};
+    .name = "port", .doc = "A port that the service listens on", .size = sizeof(struct tn_port),
+    .keys = port_keys, .n = TN_COUNT(port_keys), .name_at = TN_NOWHERE, .mark_at = TN_NOWHERE,
+    .kind_at = TN_NOWHERE, .shorthand = "container", .example = "{ name: http, container: 8080 }"};
 
 static const struct tn_key network_keys[] = {
     {.name = "aliases", .type = TN_KEY_STRINGS, .flags = TN_REVISION, TN_AT(tn_network, aliases),
      .check = TN_CHECK_TOKEN, .since = "0.1", .doc = "Names that others on this network call it by"},
 };
 static const struct tn_schema network_schema = {
-    .name = "network", .doc = "A network of the engine that the containers join", .size = sizeof(struct tn_network),
-    .keys = network_keys, .n = TN_COUNT(network_keys), .name_at = offsetof(struct tn_network, name),
-    .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE, .name_check = TN_CHECK_TOKEN,
-    .example = "backend: { aliases: [web] }"};
+    .name = "network", .doc = "A network of the engine that the containers join",
+    .size = sizeof(struct tn_network), .keys = network_keys, .n = TN_COUNT(network_keys),
+    .name_at = offsetof(struct tn_network, name), .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE,
+    .name_check = TN_CHECK_TOKEN, .example = "backend: { aliases: [web] }"};
 
 static const struct tn_key ulimit_keys[] = {
-    {.name = "soft", .type = TN_KEY_SIZE, .flags = TN_REVISION | TN_REQUIRED, TN_AT(tn_ulimit, soft), .min = -1, .since = "0.1",
-     .doc = "What a process may have"},
-    {.name = "hard", .type = TN_KEY_SIZE, .flags = TN_REVISION, TN_AT(tn_ulimit, hard), .min = -1, .def = "-1",
-     .shown = "the soft limit", .since = "0.1", .doc = "What a process may raise it to"},
+    {.name = "soft", .type = TN_KEY_SIZE, .flags = TN_REVISION | TN_REQUIRED, TN_AT(tn_ulimit, soft),
+     .min = -1, .since = "0.1", .doc = "What a process may have"},
+    {.name = "hard", .type = TN_KEY_SIZE, .flags = TN_REVISION, TN_AT(tn_ulimit, hard), .min = -1,
+     .def = "-1", .shown = "the soft limit", .since = "0.1", .doc = "What a process may raise it to"},
 };
 static const struct tn_schema ulimit_schema = {
-    .name = "ulimit", .doc = "A limit of the kernel: a number, or soft and hard", .size = sizeof(struct tn_ulimit),
-    .keys = ulimit_keys, .n = TN_COUNT(ulimit_keys), .name_at = offsetof(struct tn_ulimit, name),
-    .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE, .shorthand = "soft", .name_check = TN_CHECK_TOKEN,
-    .example = "nofile: { soft: 4096, hard: 8192 }"};
+    .name = "ulimit", .doc = "A limit of the kernel: a number, or soft and hard",
+    .size = sizeof(struct tn_ulimit), .keys = ulimit_keys, .n = TN_COUNT(ulimit_keys),
+    .name_at = offsetof(struct tn_ulimit, name), .mark_at = TN_NOWHERE, .kind_at = TN_NOWHERE,
+    .shorthand = "soft", .name_check = TN_CHECK_TOKEN, .example = "nofile: { soft: 4096, hard: 8192 }"};
 
 static const struct tn_name signal_names[] = {{"SIGTERM", 0}, {"SIGINT", 0},  {"SIGQUIT", 0},  {"SIGHUP", 0},
                                               {"SIGUSR1", 0}, {"SIGUSR2", 0}, {"SIGWINCH", 0}, {"SIGKILL", 0},
@@ -95,8 +99,8 @@ static const struct tn_schema stop_schema = {
 static const struct tn_key logging_keys[] = {
     {.name = "driver", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_service, log_driver),
      .check = TN_CHECK_WORD, .since = "0.1", .shown = "the engine's", .doc = "The engine's log driver"},
-    {.name = "options", .type = TN_KEY_PAIRS, .flags = TN_REVISION, TN_AT(tn_service, log_options), .since = "0.1",
-     .doc = "Options of the log driver"},
+    {.name = "options", .type = TN_KEY_PAIRS, .flags = TN_REVISION, TN_AT(tn_service, log_options),
+     .since = "0.1", .doc = "Options of the log driver"},
 };
 static const struct tn_schema logging_schema = {
     .name = "logging", .doc = "Where the engine sends the output", .size = 0, .keys = logging_keys,
@@ -111,8 +115,8 @@ static const struct tn_key expose_keys[] = {
      .ref = TN_REF_BALANCER, .since = "0.1", .doc = "Who sends the traffic"},
     {.name = "port", .type = TN_KEY_STRING, TN_AT(tn_expose, port), .since = "0.1", .shown = "the first port",
      .doc = "Name of the port that gets it"},
-    {.name = "upstream", .type = TN_KEY_STRING, TN_AT(tn_expose, upstream), .check = TN_CHECK_TOKEN, .since = "0.1",
-     .shown = "<app>_<service> with a managed balancer",
+    {.name = "upstream", .type = TN_KEY_STRING, TN_AT(tn_expose, upstream), .check = TN_CHECK_TOKEN,
+     .since = "0.1", .shown = "<app>_<service> with a managed balancer",
      .doc = "Name of the upstream (nginx) or backend (HAProxy) that your configuration points at"},
     {.name = "host", .type = TN_KEY_STRING, TN_AT(tn_expose, host), .check = TN_CHECK_TOKEN, .since = "0.1",
      .doc = "managed: requests for this host name are for this service"},
@@ -122,25 +126,27 @@ static const struct tn_key expose_keys[] = {
      .doc = "Longest wait for running requests before an instance is stopped"},
     {.name = "weight", .type = TN_KEY_INT, TN_AT(tn_expose, weight), .def = "1", .min = 1, .max = 256,
      .since = "0.1", .doc = "Weight of each instance"},
-    {.name = "balance", .type = TN_KEY_WORD, TN_AT(tn_expose, balance), .def = "roundrobin", .names = balance_names,
-     .since = "0.1", .doc = "How the balancer chooses"},
-    {.name = "keepalive", .type = TN_KEY_INT, TN_AT(tn_expose, keepalive), .def = "0", .min = 0, .max = 100000,
-     .since = "0.1", .doc = "nginx: idle connections that each worker keeps"},
-    {.name = "max_fails", .type = TN_KEY_INT, TN_AT(tn_expose, max_fails), .def = "-1", .min = 0, .max = 100000,
-     .since = "0.1", .shown = "nginx's own", .doc = "nginx: failed tries before a server is left out"},
-    {.name = "fail_timeout", .type = TN_KEY_DURATION, TN_AT(tn_expose, fail_timeout), .def = "-1", .since = "0.1",
-     .shown = "nginx's own", .doc = "nginx: how long it is left out"},
+    {.name = "balance", .type = TN_KEY_WORD, TN_AT(tn_expose, balance), .def = "roundrobin",
+     .names = balance_names, .since = "0.1", .doc = "How the balancer chooses"},
+    {.name = "keepalive", .type = TN_KEY_INT, TN_AT(tn_expose, keepalive), .def = "0", .min = 0,
+     .max = 100000, .since = "0.1", .doc = "nginx: idle connections that each worker keeps"},
+    {.name = "max_fails", .type = TN_KEY_INT, TN_AT(tn_expose, max_fails), .def = "-1", .min = 0,
+     .max = 100000, .since = "0.1", .shown = "nginx's own",
+     .doc = "nginx: failed tries before a server is left out"},
+    {.name = "fail_timeout", .type = TN_KEY_DURATION, TN_AT(tn_expose, fail_timeout), .def = "-1",
+     .since = "0.1", .shown = "nginx's own", .doc = "nginx: how long it is left out"},
     {.name = "backup", .type = TN_KEY_BOOL, TN_AT(tn_expose, backup), .def = "false", .since = "0.1",
      .doc = "Gets traffic only when all others are down"},
-    {.name = "version_header", .type = TN_KEY_STRING, TN_AT(tn_expose, version_header), .check = TN_CHECK_TOKEN,
-     .since = "0.1", .doc = "Header of the answers that carries the version, as proof of who answered"},
+    {.name = "version_header", .type = TN_KEY_STRING, TN_AT(tn_expose, version_header),
+     .check = TN_CHECK_TOKEN, .since = "0.1",
+     .doc = "Header of the answers that carries the version, as proof of who answered"},
     {.name = "sticky", .type = TN_KEY_BOOL, TN_AT(tn_expose, sticky), .flags = TN_RESERVED, .since = "0.1",
      .doc = "Requests of one client go to one instance"},
     RESERVED("preview", "An upstream or host that shows the candidate before it serves"),
 };
 static const struct tn_schema expose_schema = {
-    .name = "expose", .doc = "One way in: a balancer that sends traffic to a port", .size = sizeof(struct tn_expose),
-    .keys = expose_keys, .n = TN_COUNT(expose_keys), .name_at = TN_NOWHERE,
+    .name = "expose", .doc = "One way in: a balancer that sends traffic to a port",
+    .size = sizeof(struct tn_expose), .keys = expose_keys, .n = TN_COUNT(expose_keys), .name_at = TN_NOWHERE,
     .mark_at = offsetof(struct tn_expose, mark), .kind_at = TN_NOWHERE,
     .example = "{ balancer: edge, upstream: shop_web, port: http, drain: 15s }"};
 
@@ -155,26 +161,29 @@ static const struct tn_key hook_keys[] = {
      .doc = "The command"},
     {.name = "once", .type = TN_KEY_BOOL, TN_AT(tn_hook, once), .def = "false", .since = "0.1",
      .doc = "Once a rollout, not once a cluster"},
-    {.name = "timeout", .type = TN_KEY_DURATION, TN_AT(tn_hook, timeout), .def = "5m", .min = 1, .since = "0.1",
-     .doc = "It has failed when it runs longer"},
+    {.name = "timeout", .type = TN_KEY_DURATION, TN_AT(tn_hook, timeout), .def = "5m", .min = 1,
+     .since = "0.1", .doc = "It has failed when it runs longer"},
     {.name = "where", .type = TN_KEY_ENUM, TN_AT(tn_hook, where), .def = "local", .names = where_names,
      .since = "0.1", .doc = "On this machine, on the cluster's host, or in a container of the new revision"},
     {.name = "rerun", .type = TN_KEY_BOOL, TN_AT(tn_hook, rerun_safe), .def = "ask", .names = rerun_names,
      .since = "0.1", .doc = "safe: it may run again when nobody knows how it ended"},
 };
 static const struct tn_schema hook_schema = {
-    .name = "hook", .doc = "A command before or after; a rollback does not undo it", .size = sizeof(struct tn_hook),
-    .keys = hook_keys, .n = TN_COUNT(hook_keys), .name_at = TN_NOWHERE, .mark_at = offsetof(struct tn_hook, mark),
-    .kind_at = TN_NOWHERE, .shorthand = "run", .example = "{ run: [bin/migrate], once: true, timeout: 5m }"};
+    .name = "hook", .doc = "A command before or after; a rollback does not undo it",
+    .size = sizeof(struct tn_hook), .keys = hook_keys, .n = TN_COUNT(hook_keys), .name_at = TN_NOWHERE,
+    .mark_at = offsetof(struct tn_hook, mark), .kind_at = TN_NOWHERE, .shorthand = "run",
+    .example = "{ run: [bin/migrate], once: true, timeout: 5m }"};
 
 static const struct tn_key hooks_keys[] = {
-    {.name = "pre_deploy", .type = TN_KEY_LIST, .flags = TN_SINGLE, TN_AT_LIST(tn_hooks, pre_deploy, n_pre_deploy),
-     .child = &hook_schema, .since = "0.1", .doc = "Before anything of the service changes"},
+    {.name = "pre_deploy", .type = TN_KEY_LIST, .flags = TN_SINGLE,
+     TN_AT_LIST(tn_hooks, pre_deploy, n_pre_deploy), .child = &hook_schema, .since = "0.1",
+     .doc = "Before anything of the service changes"},
     {.name = "post_deploy", .type = TN_KEY_LIST, .flags = TN_SINGLE,
      TN_AT_LIST(tn_hooks, post_deploy, n_post_deploy), .child = &hook_schema, .since = "0.1",
      .doc = "After the new revision serves alone"},
-    {.name = "on_failure", .type = TN_KEY_LIST, .flags = TN_SINGLE, TN_AT_LIST(tn_hooks, on_failure, n_on_failure),
-     .child = &hook_schema, .since = "0.1", .doc = "After the rollout has failed"},
+    {.name = "on_failure", .type = TN_KEY_LIST, .flags = TN_SINGLE,
+     TN_AT_LIST(tn_hooks, on_failure, n_on_failure), .child = &hook_schema, .since = "0.1",
+     .doc = "After the rollout has failed"},
 };
 static const struct tn_schema hooks_schema = {
     .name = "hooks", .doc = "Commands around a rollout", .size = sizeof(struct tn_hooks), .keys = hooks_keys,
@@ -188,12 +197,12 @@ static const struct tn_name restart_names[] = {
     {"no", 0}, {"always", 0}, {"unless-stopped", 0}, {"on-failure", 0}, {NULL, 0}};
 
 static const struct tn_key service_keys[] = {
-    {.name = "image", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_service, image), .check = TN_CHECK_WORD,
-     .since = "0.1", .doc = "Image of its containers (docker clusters)"},
+    {.name = "image", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_service, image),
+     .check = TN_CHECK_WORD, .since = "0.1", .doc = "Image of its containers (docker clusters)"},
     {.name = "pull", .type = TN_KEY_WORD, TN_AT(tn_service, pull), .def = "missing", .names = pull_names,
      .since = "0.1", .doc = "When the image is pulled"},
-    {.name = "command", .type = TN_KEY_COMMAND, .flags = TN_REVISION, TN_AT(tn_service, command), .since = "0.1",
-     .doc = "Program and arguments; overrides the image's CMD"},
+    {.name = "command", .type = TN_KEY_COMMAND, .flags = TN_REVISION, TN_AT(tn_service, command),
+     .since = "0.1", .doc = "Program and arguments; overrides the image's CMD"},
     {.name = "entrypoint", .type = TN_KEY_COMMAND, .flags = TN_REVISION, TN_AT(tn_service, entrypoint),
      .since = "0.1", .doc = "Overrides the image's ENTRYPOINT"},
     {.name = "env", .type = TN_KEY_PAIRS, .flags = TN_REVISION, TN_AT(tn_service, env), .check = TN_CHECK_ENV,
@@ -207,8 +216,8 @@ static const struct tn_key service_keys[] = {
      .doc = "Files whose contents make a new revision"},
     {.name = "ports", .type = TN_KEY_LIST, .flags = TN_REVISION, TN_AT_LIST(tn_service, ports, n_ports),
      .child = &port_schema, .since = "0.1", .doc = "Ports that it listens on"},
-    {.name = "volumes", .type = TN_KEY_STRINGS, .flags = TN_REVISION, TN_AT(tn_service, volumes), .since = "0.1",
-     .doc = "Mounts: source:target or source:target:ro"},
+    {.name = "volumes", .type = TN_KEY_STRINGS, .flags = TN_REVISION, TN_AT(tn_service, volumes),
+     .since = "0.1", .doc = "Mounts: source:target or source:target:ro"},
     {.name = "networks", .type = TN_KEY_NAMED, .flags = TN_REVISION | TN_NAMES,
      TN_AT_LIST(tn_service, networks, n_networks), .child = &network_schema, .since = "0.1",
      .doc = "Networks of the engine that it joins"},
@@ -224,8 +233,8 @@ static const struct tn_key service_keys[] = {
      .since = "0.1", .doc = "Services that are rolled out before it"},
     {.name = "health", .type = TN_KEY_OBJECT, .flags = TN_REVISION, TN_AT(tn_service, health),
      .child = &health_schema, .since = "0.1", .doc = "When an instance is ready"},
-    {.name = "stop", .type = TN_KEY_OBJECT, .flags = TN_REVISION, TN_AT(tn_service, stop), .child = &stop_schema,
-     .since = "0.1", .doc = "How an instance is stopped"},
+    {.name = "stop", .type = TN_KEY_OBJECT, .flags = TN_REVISION, TN_AT(tn_service, stop),
+     .child = &stop_schema, .since = "0.1", .doc = "How an instance is stopped"},
     {.name = "restart", .type = TN_KEY_WORD, .flags = TN_REVISION, TN_AT(tn_service, restart),
      .def = "unless-stopped", .names = restart_names, .since = "0.1",
      .doc = "What happens when it ends by itself, once it serves"},
@@ -239,18 +248,19 @@ static const struct tn_key service_keys[] = {
      .doc = "Labels of its containers, beside turnout's own"},
     {.name = "logging", .type = TN_KEY_OBJECT, .flags = TN_REVISION, .at = 0, .child = &logging_schema,
      .since = "0.1", .doc = "Where the engine sends the output"},
-    {.name = "user", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_service, user), .check = TN_CHECK_WORD,
-     .since = "0.1", .shown = "the image's", .doc = "User that it runs as"},
+    {.name = "user", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_service, user),
+     .check = TN_CHECK_WORD, .since = "0.1", .shown = "the image's", .doc = "User that it runs as"},
     {.name = "working_dir", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_service, working_dir),
      .since = "0.1", .shown = "the image's", .doc = "Folder that it runs in"},
     {.name = "hostname", .type = TN_KEY_STRING, .flags = TN_REVISION, TN_AT(tn_service, hostname),
      .check = TN_CHECK_TOKEN, .since = "0.1", .doc = "Host name inside the container"},
     {.name = "init", .type = TN_KEY_BOOL, .flags = TN_REVISION, TN_AT(tn_service, init), .def = "false",
      .since = "0.1", .doc = "Run a small init as process 1"},
-    {.name = "read_only", .type = TN_KEY_BOOL, .flags = TN_REVISION, TN_AT(tn_service, read_only), .def = "false",
-     .since = "0.1", .doc = "The root file system cannot be written"},
-    {.name = "ulimits", .type = TN_KEY_NAMED, .flags = TN_REVISION, TN_AT_LIST(tn_service, ulimits, n_ulimits),
-     .child = &ulimit_schema, .since = "0.1", .doc = "Limits of the kernel by name"},
+    {.name = "read_only", .type = TN_KEY_BOOL, .flags = TN_REVISION, TN_AT(tn_service, read_only),
+     .def = "false", .since = "0.1", .doc = "The root file system cannot be written"},
+    {.name = "ulimits", .type = TN_KEY_NAMED, .flags = TN_REVISION,
+     TN_AT_LIST(tn_service, ulimits, n_ulimits), .child = &ulimit_schema, .since = "0.1",
+     .doc = "Limits of the kernel by name"},
     {.name = "cap_add", .type = TN_KEY_STRINGS, .flags = TN_REVISION, TN_AT(tn_service, cap_add),
      .check = TN_CHECK_TOKEN, .since = "0.1", .doc = "Capabilities that it gets"},
     {.name = "cap_drop", .type = TN_KEY_STRINGS, .flags = TN_REVISION, TN_AT(tn_service, cap_drop),
@@ -259,8 +269,8 @@ static const struct tn_key service_keys[] = {
      .check = TN_CHECK_WORD, .since = "0.1", .doc = "Lines of its hosts file: name:address"},
     {.name = "tmpfs", .type = TN_KEY_STRINGS, .flags = TN_REVISION, TN_AT(tn_service, tmpfs),
      .check = TN_CHECK_ABSOLUTE, .since = "0.1", .doc = "Folders in memory"},
-    {.name = "platform", .type = TN_KEY_RAW, .flags = TN_REVISION, TN_AT(tn_service, platform), .since = "0.1",
-     .doc = "A raw map merged last into the platform's own object"},
+    {.name = "platform", .type = TN_KEY_RAW, .flags = TN_REVISION, TN_AT(tn_service, platform),
+     .since = "0.1", .doc = "A raw map merged last into the platform's own object"},
     RESERVED("scale", "Limits and targets of an autoscaler"),
     RESERVED("disruption", "How many must stay up when hosts are emptied"),
     RESERVED("placement", "Zones, spread, tolerations"),
@@ -271,3 +281,4 @@ const struct tn_schema tn_schema_service = {
     .keys = service_keys, .n = TN_COUNT(service_keys), .name_at = offsetof(struct tn_service, name),
     .mark_at = offsetof(struct tn_service, mark), .kind_at = TN_NOWHERE, .name_check = TN_CHECK_NAME,
     .example = "web: { image: \"shop/web:1\", clusters: [local], replicas: 3 }"};
+/* clang-format on */

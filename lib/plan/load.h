@@ -9,8 +9,8 @@
 /* What a plan keeps behind its public members. */
 struct tn_plan_private {
     struct tn_arena *arena;
-    struct tn_node *root;         /* merged and substituted; vars, environments, include removed */
-    struct tn_service **ordered;  /* depends_on order */
+    struct tn_node *root;        /* merged and substituted; vars, environments, include removed */
+    struct tn_service **ordered; /* depends_on order */
 };
 
 /* files.c: one -f with what it includes. `shown` is what marks call it. NULL when a problem was added. */
@@ -81,8 +81,8 @@ void tn_check_order(struct tn_checker *c); /* depends_on: cycles, and the order 
 /* The place of a key below the root, or of the nearest thing above it that was written; ends with NULL. */
 struct tn_mark tn_check_place(const struct tn_checker *c, ...) __attribute__((sentinel));
 /* Adds "unknown <what> 'name'" with the nearest of `names`. */
-void tn_check_unknown(struct tn_checker *c, struct tn_mark at, const char *where, const char *what, const char *name,
-                      const char *const *names, size_t n);
+void tn_check_unknown(struct tn_checker *c, struct tn_mark at, const char *where, const char *what,
+                      const char *name, const char *const *names, size_t n);
 
 /* merged.c */
 json_t *tn_merged_json(const struct tn_node *root);

@@ -18,7 +18,8 @@ struct tn_node *tn_merge(struct tn_loader *l, struct tn_node *base, struct tn_no
         }
         struct tn_node *merged = tn_merge(l, tn_node_get(base, value->key), value);
         const struct tn_node *there = tn_node_get(base, value->key);
-        tn_node_set(l, base, value->key, there && merged == there ? there->key_mark : value->key_mark, merged);
+        tn_node_set(l, base, value->key, there && merged == there ? there->key_mark : value->key_mark,
+                    merged);
     }
     return base;
 }
@@ -164,8 +165,8 @@ static struct tn_node *add_environment_file(struct tn_loader *l, struct tn_node 
                                             const char *environment, struct environments *e)
 {
     const char *slash = strcmp(first, "-") == 0 ? NULL : strrchr(first, '/');
-    const char *path = tn_arena_format(l->arena, "%.*sturnout.%s.yaml", slash ? (int)(slash - first + 1) : 0, first,
-                                       environment);
+    const char *path = tn_arena_format(l->arena, "%.*sturnout.%s.yaml", slash ? (int)(slash - first + 1) : 0,
+                                       first, environment);
     if (!tn_fs_exists(path))
         return base;
     struct tn_node *layer = tn_file_load(l, path);

@@ -150,14 +150,13 @@ static struct tn_node *from_array(struct tn_loader *l, struct tn_mark mark, cons
 static struct tn_node *from_json(struct tn_loader *l, struct tn_mark mark, const json_t *json, int depth)
 {
     if (depth > TN_PLAN_MAX_DEPTH || l->n_nodes >= TN_PLAN_MAX_NODES) {
-        tn_problem_at(l, mark, NULL, "more than %d levels or %d values", TN_PLAN_MAX_DEPTH, TN_PLAN_MAX_NODES);
+        tn_problem_at(l, mark, NULL, "more than %d levels or %d values", TN_PLAN_MAX_DEPTH,
+                      TN_PLAN_MAX_NODES);
         return NULL;
     }
     switch (json_typeof(json)) {
-    case JSON_OBJECT:
-        return from_object(l, mark, json, depth);
-    case JSON_ARRAY:
-        return from_array(l, mark, json, depth);
+    case JSON_OBJECT: return from_object(l, mark, json, depth);
+    case JSON_ARRAY: return from_array(l, mark, json, depth);
     case JSON_STRING:
         if (strlen(json_string_value(json)) != json_string_length(json)) {
             tn_problem_at(l, mark, NULL, "a text holds a NUL character");
@@ -169,13 +168,10 @@ static struct tn_node *from_json(struct tn_loader *l, struct tn_mark mark, const
             l, mark, tn_arena_format(l->arena, "%" JSON_INTEGER_FORMAT, json_integer_value(json)), true);
     case JSON_REAL:
         return tn_node_scalar(l, mark, tn_arena_format(l->arena, "%.17g", json_real_value(json)), true);
-    case JSON_TRUE:
-        return tn_node_scalar(l, mark, "true", true);
-    case JSON_FALSE:
-        return tn_node_scalar(l, mark, "false", true);
+    case JSON_TRUE: return tn_node_scalar(l, mark, "true", true);
+    case JSON_FALSE: return tn_node_scalar(l, mark, "false", true);
     case JSON_NULL:
-    default:
-        return tn_node_scalar(l, mark, "null", true);
+    default: return tn_node_scalar(l, mark, "null", true);
     }
 }
 

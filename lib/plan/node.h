@@ -14,18 +14,19 @@
 #include "turnout/plan.h"
 #include "lib/base/mem.h"
 
-#define TN_PLAN_MAX_FILE ((size_t)1 << 20)
-#define TN_PLAN_MAX_DEPTH 64
-#define TN_PLAN_MAX_NODES 100000
-#define TN_PLAN_MAX_COPIES 20000
-#define TN_PLAN_MAX_KEYS 2000
+#define TN_PLAN_MAX_FILE     ((size_t)1 << 20)
+#define TN_PLAN_MAX_DEPTH    64
+#define TN_PLAN_MAX_NODES    100000
+#define TN_PLAN_MAX_COPIES   20000
+#define TN_PLAN_MAX_KEYS     2000
 #define TN_PLAN_MAX_PROBLEMS 100
 
 enum tn_node_kind { TN_NODE_SCALAR, TN_NODE_LIST, TN_NODE_MAP };
 
 struct tn_node {
     enum tn_node_kind kind;
-    bool plain; /* a scalar without quotes: it may be null, true, 5; quoted it is always text */
+    bool plain;  /* a scalar without quotes: it may be null, true, 5; quoted it is always text */
+    bool broken; /* its ${…} could not be replaced, which was said: nothing more is said of its value */
     struct tn_mark mark;
     const char *key; /* in a map */
     struct tn_mark key_mark;

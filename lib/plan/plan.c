@@ -55,7 +55,8 @@ static void bind_top_rollout(struct tn_binder *b, const struct tn_node *root)
     static const struct tn_key_path path = {NULL, "rollout"};
     const struct tn_node *n = tn_node_get(root, "rollout");
     if (n)
-        tn_bind_object(b, &tn_schema_rollout, n, &path, tn_arena_alloc(b->l->arena, sizeof(struct tn_rollout_options)));
+        tn_bind_object(b, &tn_schema_rollout, n, &path,
+                       tn_arena_alloc(b->l->arena, sizeof(struct tn_rollout_options)));
 }
 
 static void bind_and_check(struct tn_load *load, struct tn_node *root)
@@ -73,7 +74,8 @@ static void bind_and_check(struct tn_load *load, struct tn_node *root)
     tn_check_plan(&c);
 }
 
-struct tn_plan *tn_plan_load(const struct tn_plan_options *o, struct tn_problems *problems, struct tn_error **err)
+struct tn_plan *tn_plan_load(const struct tn_plan_options *o, struct tn_problems *problems,
+                             struct tn_error **err)
 {
     struct tn_problems own = {0};
     struct tn_load load = {.o = o, .l.problems = problems ? problems : &own};

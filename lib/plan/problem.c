@@ -7,7 +7,7 @@
 #include "lib/plan/node.h"
 
 #define MAX_SOURCE_LINE 200
-#define MAX_OUTPUT ((size_t)1 << 20)
+#define MAX_OUTPUT      ((size_t)1 << 20)
 
 void tn_loader_clear(struct tn_loader *l)
 {

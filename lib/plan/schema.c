@@ -121,44 +121,31 @@ static json_t *int_schema(const struct tn_key *k)
 static json_t *value_schema(const struct tn_key *k)
 {
     switch (k->type) {
-    case TN_KEY_BOOL:
-        return k->names ? words_schema(k) : or_variable(type_of("boolean"));
-    case TN_KEY_INT:
-        return int_schema(k);
-    case TN_KEY_DURATION:
-        return text_with_pattern("^0$|^([0-9.]+(ms|s|m|h|d))+$|" ANY_VARIABLE);
-    case TN_KEY_SIZE:
-        return number_or_text("integer", "^-1$|^[0-9.]+[A-Za-z]*$|" ANY_VARIABLE);
-    case TN_KEY_CPU:
-        return number_or_text("number", "^[0-9.]+m?$|" ANY_VARIABLE);
-    case TN_KEY_COUNT:
-        return number_or_text("integer", "^[0-9]+%?$|" ANY_VARIABLE);
-    case TN_KEY_RANGE:
-        return text_with_pattern("^[0-9]+-[0-9]+$|" ANY_VARIABLE);
+    case TN_KEY_BOOL: return k->names ? words_schema(k) : or_variable(type_of("boolean"));
+    case TN_KEY_INT: return int_schema(k);
+    case TN_KEY_DURATION: return text_with_pattern("^0$|^([0-9.]+(ms|s|m|h|d))+$|" ANY_VARIABLE);
+    case TN_KEY_SIZE: return number_or_text("integer", "^-1$|^[0-9.]+[A-Za-z]*$|" ANY_VARIABLE);
+    case TN_KEY_CPU: return number_or_text("number", "^[0-9.]+m?$|" ANY_VARIABLE);
+    case TN_KEY_COUNT: return number_or_text("integer", "^[0-9]+%?$|" ANY_VARIABLE);
+    case TN_KEY_RANGE: return text_with_pattern("^[0-9]+-[0-9]+$|" ANY_VARIABLE);
     case TN_KEY_ENUM:
-    case TN_KEY_WORD:
-        return words_schema(k);
-    case TN_KEY_STRINGS:
-        return any_of(list_of(text_schema(k)), any_scalar());
-    case TN_KEY_PAIRS:
-        return map_of(any_scalar());
-    case TN_KEY_COMMAND:
-        return any_of(list_of(any_scalar()), type_of("string"));
-    case TN_KEY_OBJECT:
-        return ref_to(k->child);
+    case TN_KEY_WORD: return words_schema(k);
+    case TN_KEY_STRINGS: return any_of(list_of(text_schema(k)), any_scalar());
+    case TN_KEY_PAIRS: return map_of(any_scalar());
+    case TN_KEY_COMMAND: return any_of(list_of(any_scalar()), type_of("string"));
+    case TN_KEY_OBJECT: return ref_to(k->child);
     case TN_KEY_LIST:
-        return k->flags & TN_SINGLE ? any_of(list_of(ref_to(k->child)), ref_to(k->child)) : list_of(ref_to(k->child));
+        return k->flags & TN_SINGLE ? any_of(list_of(ref_to(k->child)), ref_to(k->child))
+                                    : list_of(ref_to(k->child));
     case TN_KEY_NAMED: {
         json_t *map = map_of(any_of(ref_to(k->child), type_of("null")));
         return k->flags & TN_NAMES ? any_of(map, list_of(type_of("string"))) : map;
     }
     case TN_KEY_STRING:
     case TN_KEY_TEXT:
-    case TN_KEY_PATH:
-        return text_schema(k);
+    case TN_KEY_PATH: return text_schema(k);
     case TN_KEY_RAW:
-    default:
-        return json_object();
+    default: return json_object();
     }
 }
 
@@ -166,8 +153,10 @@ static json_t *schema_of_key(const struct tn_key *k)
 {
     json_t *o = k->flags & TN_RESERVED ? json_object() : value_schema(k);
     char doc[512];
-    snprintf(doc, sizeof(doc), "%s%s%s%s%s", k->doc, k->flags & TN_RESERVED ? " (reserved: no build runs it yet)" : "",
-             tn_key_default_text(k) ? ". Default: " : "", tn_key_default_text(k) ? tn_key_default_text(k) : "",
+    snprintf(doc, sizeof(doc), "%s%s%s%s%s", k->doc,
+             k->flags & TN_RESERVED ? " (reserved: no build runs it yet)" : "",
+             tn_key_default_text(k) ? ". Default: " : "",
+             tn_key_default_text(k) ? tn_key_default_text(k) : "",
              k->flags & TN_REVISION ? ". A change replaces instances" : "");
     /* draft-07 ignores what stands beside $ref, so the reference is wrapped. */
     if (json_object_get(o, "$ref")) {
@@ -213,8 +202,7 @@ static void define(json_t *definitions, const struct tn_schema *s)
     const char *name = strrchr(json_string_value(json_object_get(ref, "$ref")), '/') + 1;
     bool known = json_object_get(definitions, name) != NULL;
     if (!known)
-        json_object_set_new(definitions, name,
-                            s == &tn_schema_plan ? object_schema(s, true) : definition(s));
+        json_object_set_new(definitions, name, s == &tn_schema_plan ? object_schema(s, true) : definition(s));
     json_decref(ref);
     for (size_t i = 0; !known && i < s->n; i++)
         if (s->keys[i].child)

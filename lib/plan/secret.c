@@ -15,8 +15,8 @@
 #include "lib/base/hash.h"
 #include "lib/plan/load.h"
 
-#define MAX_SECRET ((size_t)64 << 10)
-#define MAX_ARGUMENTS 64
+#define MAX_SECRET      ((size_t)64 << 10)
+#define MAX_ARGUMENTS   64
 #define EXEC_TIMEOUT_MS 30000
 
 void tn_secret_free(char *value, size_t len)
@@ -30,7 +30,8 @@ static char *from_env(const struct tn_secret *s, const char *name, size_t *out_l
 {
     const char *value = getenv(name);
     if (!value) {
-        tn_error_set(err, TN_ENOTFOUND, "secret '%s': the environment variable '%s' is not set", s->name, name);
+        tn_error_set(err, TN_ENOTFOUND, "secret '%s': the environment variable '%s' is not set", s->name,
+                     name);
         return NULL;
     }
     *out_len = strlen(value);
@@ -87,8 +88,9 @@ static int start(const struct tn_plan *p, const struct tn_secret *s, char *const
     child->pid = fork();
     if (child->pid == 0) {
         /* Only async-signal-safe calls: other threads may hold locks. */
-        int null = open("/dev/null", O_RDONLY);
-        if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(pipe_fds[1], STDOUT_FILENO) < 0 || chdir(p->dir) != 0)
+        int null = open("/dev/null", O_RDWR);
+        if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
+            dup2(pipe_fds[1], STDOUT_FILENO) < 0 || chdir(p->dir) != 0)
             _exit(126);
         sigset_t none;
         sigemptyset(&none);
@@ -157,8 +159,12 @@ static int finish(const struct tn_secret *s, struct tn_cancel *c, const struct c
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         return tn_error_set(err, TN_ENOTFOUND, "secret '%s': '%s' is not there", s->name, program);
     if (WIFEXITED(status))
-        return tn_error_set(err, TN_EFAIL, "secret '%s': '%s' exited with %d", s->name, program, WEXITSTATUS(status));
-    return tn_error_set(err, TN_EFAIL, "secret '%s': '%s' was ended by signal %d", s->name, program, WTERMSIG(status));
+        tn_error_set(err, TN_EFAIL, "secret '%s': '%s' exited with %d", s->name, program,
+                     WEXITSTATUS(status));
+    else
+        tn_error_set(err, TN_EFAIL, "secret '%s': '%s' was ended by signal %d", s->name, program,
+                     WTERMSIG(status));
+    return tn_error_hint(err, "run it by hand: what it writes to stderr is kept out of here");
 }
 
 /* Splits at spaces; no quoting, no shell: what needs more is a script. */
@@ -166,7 +172,8 @@ static size_t split(char *text, char *argv[MAX_ARGUMENTS + 1])
 {
     size_t n = 0;
     char *save = NULL;
-    for (char *word = strtok_r(text, " ", &save); word && n < MAX_ARGUMENTS; word = strtok_r(NULL, " ", &save))
+    for (char *word = strtok_r(text, " ", &save); word && n < MAX_ARGUMENTS;
+         word = strtok_r(NULL, " ", &save))
         argv[n++] = word;
     argv[n] = NULL;
     return n;
@@ -177,7 +184,8 @@ static char *from_exec(const struct tn_plan *p, const struct tn_secret *s, const
 {
     const char *no_exec = getenv("TURNOUT_NO_EXEC");
     if (no_exec && *no_exec && strcmp(no_exec, "0") != 0) {
-        tn_error_set(err, TN_EUNSUPPORTED, "secret '%s': TURNOUT_NO_EXEC forbids to run its program", s->name);
+        tn_error_set(err, TN_EUNSUPPORTED, "secret '%s': TURNOUT_NO_EXEC forbids to run its program",
+                     s->name);
         return NULL;
     }
     char *argv[MAX_ARGUMENTS + 1];

@@ -18,7 +18,7 @@
 #include "lib/plan/emit.h"
 #include "lib/plan/load.h"
 
-#define MAX_HASHED ((off_t)2 << 30)
+#define MAX_HASHED      ((off_t)2 << 30)
 #define REVISION_DIGITS 12
 
 /* ---- files ------------------------------------------------------------------------------------------ */
@@ -52,8 +52,8 @@ static int hash_file(const char *dir, const char *name, const char *service, cha
     tn_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
-        return tn_error_errno(err, errno == ENOENT ? TN_ENOTFOUND : TN_EIO, errno, "service '%s': file '%s'", service,
-                              name);
+        return tn_error_errno(err, errno == ENOENT ? TN_ENOTFOUND : TN_EIO, errno, "service '%s': file '%s'",
+                              service, name);
     if (!S_ISREG(st.st_mode))
         return tn_error_set(err, TN_EIO, "service '%s': file '%s': not a regular file", service, name);
     if (st.st_size > MAX_HASHED)
@@ -171,7 +171,8 @@ static bool take_files(struct tn_arena *a, const json_t *files, struct tn_servic
         if (!text || strlen(text) != TN_SHA256_HEX - 1)
             return false;
         s->files.v[s->files.n++] = tn_arena_strdup(a, path);
-        s->file_hashes.v[s->file_hashes.n++] = (struct tn_pair){tn_arena_strdup(a, path), tn_arena_strdup(a, text)};
+        s->file_hashes.v[s->file_hashes.n++] =
+            (struct tn_pair){tn_arena_strdup(a, path), tn_arena_strdup(a, text)};
     }
     return true;
 }

@@ -11,8 +11,8 @@
 #include "lib/base/buf.h"
 #include "lib/plan/load.h"
 
-#define MAX_VALUE ((size_t)64 << 10)
-#define MAX_TOTAL ((size_t)4 << 20)
+#define MAX_VALUE   ((size_t)64 << 10)
+#define MAX_TOTAL   ((size_t)4 << 20)
 #define MAX_NESTING 8
 
 /* One ${…}: name, operator and what stands behind it. */
@@ -83,7 +83,8 @@ static void undefined(struct tn_scope *s, struct tn_mark at, const char *name)
     for (size_t i = 0; i < TN_COUNT(scope); i++)
         names[n++] = scope[i];
     const char *hint = tn_hint_nearest(s->l->arena, name, names, n);
-    tn_problem_at(s->l, at, hint ? hint : "declare it under vars; $$ is a plain $", "'${%s}' is not defined", name);
+    tn_problem_at(s->l, at, hint ? hint : "declare it under vars; $$ is a plain $", "'${%s}' is not defined",
+                  name);
 }
 
 /* The reserved words of a scope. *known = false: it is a variable's name. */
@@ -118,7 +119,8 @@ static const struct tn_var *find_var(const struct tn_scope *s, const char *name)
 }
 
 /* The value of a name; NULL with *failed = true when a problem was added, NULL alone when it has none. */
-static const struct tn_node *look_up(struct tn_scope *s, struct tn_mark at, const struct expression *e, bool *failed)
+static const struct tn_node *look_up(struct tn_scope *s, struct tn_mark at, const struct expression *e,
+                                     bool *failed)
 {
     if (strncmp(e->name, "secrets.", 8) == 0) {
         *failed = true;
@@ -180,7 +182,8 @@ static const struct tn_node *evaluate(struct tn_scope *s, struct tn_mark at, con
         return rest;
     }
     if (!n)
-        tn_problem_at(s->l, at, "--var, --var-file, TURNOUT_VAR_…, or a default", "'${%s}' has no value", e->name);
+        tn_problem_at(s->l, at, "--var, --var-file, TURNOUT_VAR_…, or a default", "'${%s}' has no value",
+                      e->name);
     return n;
 }
 
@@ -191,7 +194,8 @@ static bool too_long(struct tn_scope *s, struct tn_mark at, const struct tn_buf 
     s->l->n_substituted += b->len;
     if (!b->overflow && s->l->n_substituted <= MAX_TOTAL)
         return false;
-    tn_problem_at(s->l, at, NULL, "variables make more than %zu bytes here, or %zu in the plan", MAX_VALUE, MAX_TOTAL);
+    tn_problem_at(s->l, at, NULL, "variables make more than %zu bytes here, or %zu in the plan", MAX_VALUE,
+                  MAX_TOTAL);
     return true;
 }
 
@@ -231,7 +235,8 @@ static struct tn_node *whole(struct tn_scope *s, struct tn_node *n, const struct
     return copy;
 }
 
-static bool append_value(struct tn_scope *s, const struct tn_node *n, const struct expression *e, struct tn_buf *out)
+static bool append_value(struct tn_scope *s, const struct tn_node *n, const struct expression *e,
+                         struct tn_buf *out)
 {
     const struct tn_node *value = evaluate(s, n->mark, e);
     if (!value)
@@ -282,8 +287,11 @@ static struct tn_node *substitute(struct tn_scope *s, struct tn_node *n)
 
 struct tn_node *tn_subst_value(struct tn_scope *s, struct tn_node *n)
 {
-    if (n->kind == TN_NODE_SCALAR)
-        return substitute(s, n);
+    if (n->kind == TN_NODE_SCALAR) {
+        struct tn_node *made = substitute(s, n);
+        n->broken = !made;
+        return made;
+    }
     bool ok = true;
     for (size_t i = 0; i < n->n; i++) {
         if (n->kind == TN_NODE_MAP && strncmp(n->v[i]->key, "x-", 2) == 0)
@@ -326,7 +334,8 @@ void tn_subst_tree(struct tn_loader *l, const struct tn_vars *vars, struct tn_no
     struct tn_scope s = {.l = l, .vars = vars, .root = root, .dir = dir};
     for (size_t i = 0; i < root->n; i++) {
         struct tn_node *n = root->v[i];
-        if (strcmp(n->key, "vars") == 0 || strcmp(n->key, "environments") == 0 || strncmp(n->key, "x-", 2) == 0)
+        if (strcmp(n->key, "vars") == 0 || strcmp(n->key, "environments") == 0 ||
+            strncmp(n->key, "x-", 2) == 0)
             continue;
         if (strcmp(n->key, "services") == 0 || strcmp(n->key, "clusters") == 0) {
             each_named(&s, n, n->key[0] == 's');

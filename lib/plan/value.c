@@ -36,8 +36,8 @@ const char *tn_hint_nearest(struct tn_arena *a, const char *word, const char *co
 /* At most this much of somebody's text in a message. */
 #define SHOWN 60
 
-static bool wrong(struct tn_binder *b, const struct tn_node *n, const struct tn_key_path *path, const char *hint,
-                  const char *says)
+static bool wrong(struct tn_binder *b, const struct tn_node *n, const struct tn_key_path *path,
+                  const char *hint, const char *says)
 {
     size_t len = strlen(n->text);
     tn_problem_at(b->l, n->mark, hint, "%s: '%.*s%s' %s", tn_key_path_text(b, path), SHOWN, n->text,
@@ -45,7 +45,8 @@ static bool wrong(struct tn_binder *b, const struct tn_node *n, const struct tn_
     return false;
 }
 
-static bool want(struct tn_binder *b, const struct tn_node *n, const struct tn_key_path *path, const char *what)
+static bool want(struct tn_binder *b, const struct tn_node *n, const struct tn_key_path *path,
+                 const char *what)
 {
     tn_problem_at(b->l, n->mark, NULL, "%s: %s is wanted, not %s", tn_key_path_text(b, path), what,
                   tn_node_kind_text(n));
@@ -73,12 +74,16 @@ static bool has_control(const char *s)
 static const char *text_of(struct tn_binder *b, const struct tn_key *k, const struct tn_node *n,
                            const struct tn_key_path *path)
 {
+    if (n->broken)
+        return NULL;
     if (n->kind != TN_NODE_SCALAR || tn_node_is_null(n)) {
         want(b, n, path, "a text");
         return NULL;
     }
-    if (k->type != TN_KEY_TEXT && k->type != TN_KEY_PAIRS && k->type != TN_KEY_COMMAND && has_control(n->text)) {
-        tn_problem_at(b->l, n->mark, NULL, "%s: holds a line break or control character", tn_key_path_text(b, path));
+    if (k->type != TN_KEY_TEXT && k->type != TN_KEY_PAIRS && k->type != TN_KEY_COMMAND &&
+        has_control(n->text)) {
+        tn_problem_at(b->l, n->mark, NULL, "%s: holds a line break or control character",
+                      tn_key_path_text(b, path));
         return NULL;
     }
     return n->text;
@@ -114,7 +119,8 @@ static bool store_int(struct tn_binder *b, const struct tn_key *k, const struct 
     int64_t max = k->min == 0 && k->max == 0 ? INT32_MAX : k->max;
     if (v < k->min || v > max)
         return wrong(b, n, path, NULL,
-                     tn_arena_format(b->l->arena, k->min == max ? "must be %lld" : "is not within %lld and %lld",
+                     tn_arena_format(b->l->arena,
+                                     k->min == max ? "must be %lld" : "is not within %lld and %lld",
                                      (long long)k->min, (long long)max));
     *out = (int)v;
     return true;
@@ -131,7 +137,8 @@ static bool store_quantity(struct tn_binder *b, const struct tn_key *k, const st
         {TN_KEY_DURATION, tn_parse_duration, "a duration", "is no duration",
          "durations carry a unit: 500ms, 30s, 5m, 1h30m"},
         {TN_KEY_SIZE, tn_parse_size, "a size", "is no size", "sizes look like 512Mi, 1Gi or 1048576"},
-        {TN_KEY_CPU, tn_parse_cpu, "a number of CPUs", "is no number of CPUs", "CPUs look like 0.5, 2 or 500m"},
+        {TN_KEY_CPU, tn_parse_cpu, "a number of CPUs", "is no number of CPUs",
+         "CPUs look like 0.5, 2 or 500m"},
     };
     size_t i = k->type == TN_KEY_DURATION ? 0 : k->type == TN_KEY_SIZE ? 1 : 2;
     if (n->kind != TN_NODE_SCALAR)
@@ -146,7 +153,8 @@ static bool store_quantity(struct tn_binder *b, const struct tn_key *k, const st
     if (k->type == TN_KEY_DURATION && v > INT64_C(366) * 86400000)
         return wrong(b, n, path, NULL, "is longer than a year");
     if (k->type == TN_KEY_DURATION && v < k->min)
-        return wrong(b, n, path, tn_arena_format(b->l->arena, "at least %lldms", (long long)k->min), "is too short");
+        return wrong(b, n, path, tn_arena_format(b->l->arena, "at least %lldms", (long long)k->min),
+                     "is too short");
     *out = v;
     return true;
 }
@@ -160,7 +168,8 @@ static bool store_count(struct tn_binder *b, const struct tn_node *n, const stru
     bool percent = len > 1 && n->text[len - 1] == '%';
     tn_autofree char *digits = tn_strndup(n->text, percent ? len - 1 : len);
     int64_t v = 0;
-    if (!isdigit((unsigned char)digits[0]) || !tn_parse_int(digits, &v) || v < 0 || v > (percent ? 100 : 1000))
+    if (!isdigit((unsigned char)digits[0]) || !tn_parse_int(digits, &v) || v < 0 ||
+        v > (percent ? 100 : 1000))
         return wrong(b, n, path, "2 or 25%", "is no count or percentage");
     *out = (struct tn_count){.value = (int)v, .percent = percent, .set = true};
     return true;
@@ -262,13 +271,15 @@ static bool store_pairs(struct tn_binder *b, const struct tn_key *k, const struc
             continue;
         const char *text = text_of(b, k, item, &at);
         if (!*item->key || has_control(item->key)) {
-            tn_problem_at(b->l, item->key_mark, NULL, "%s: an empty or unprintable key", tn_key_path_text(b, path));
+            tn_problem_at(b->l, item->key_mark, NULL, "%s: an empty or unprintable key",
+                          tn_key_path_text(b, path));
             text = NULL;
         }
         if (!text || !tn_bind_check(b, k->check, item->key, item->key_mark, path))
             ok = false;
         else
-            p.v[p.n++] = (struct tn_pair){tn_arena_strdup(b->l->arena, item->key), tn_arena_strdup(b->l->arena, text)};
+            p.v[p.n++] =
+                (struct tn_pair){tn_arena_strdup(b->l->arena, item->key), tn_arena_strdup(b->l->arena, text)};
     }
     *out = p;
     return ok;
@@ -304,18 +315,13 @@ bool tn_bind_value(struct tn_binder *b, const struct tn_key *k, const struct tn_
 {
     void *at = member(out, k->at);
     switch (k->type) {
-    case TN_KEY_BOOL:
-        return store_bool(b, k, n, path, at);
-    case TN_KEY_INT:
-        return store_int(b, k, n, path, at);
+    case TN_KEY_BOOL: return store_bool(b, k, n, path, at);
+    case TN_KEY_INT: return store_int(b, k, n, path, at);
     case TN_KEY_DURATION:
     case TN_KEY_SIZE:
-    case TN_KEY_CPU:
-        return store_quantity(b, k, n, path, at);
-    case TN_KEY_COUNT:
-        return store_count(b, n, path, at);
-    case TN_KEY_RANGE:
-        return store_range(b, k, n, path, at, member(out, k->at_n));
+    case TN_KEY_CPU: return store_quantity(b, k, n, path, at);
+    case TN_KEY_COUNT: return store_count(b, n, path, at);
+    case TN_KEY_RANGE: return store_range(b, k, n, path, at, member(out, k->at_n));
     case TN_KEY_ENUM: {
         const char *word;
         return store_word(b, k, n, path, at, &word);
@@ -328,16 +334,12 @@ bool tn_bind_value(struct tn_binder *b, const struct tn_key *k, const struct tn_
         *(char **)at = tn_arena_strdup(b->l->arena, word);
         return true;
     }
-    case TN_KEY_STRINGS:
-        return store_strings(b, k, n, path, at);
-    case TN_KEY_PAIRS:
-        return store_pairs(b, k, n, path, at);
-    case TN_KEY_COMMAND:
-        return store_command(b, k, n, path, at);
+    case TN_KEY_STRINGS: return store_strings(b, k, n, path, at);
+    case TN_KEY_PAIRS: return store_pairs(b, k, n, path, at);
+    case TN_KEY_COMMAND: return store_command(b, k, n, path, at);
     case TN_KEY_STRING:
     case TN_KEY_TEXT:
     case TN_KEY_PATH:
-    default:
-        return store_text(b, k, n, path, at);
+    default: return store_text(b, k, n, path, at);
     }
 }

@@ -5,9 +5,9 @@
 
 #include "lib/plan/load.h"
 
-#define MAX_PATTERN 256
+#define MAX_PATTERN        256
 #define MAX_PATTERN_REPEAT 1000
-#define MAX_VALUE 8192
+#define MAX_VALUE          8192
 
 struct given {
     struct tn_loader *l;
@@ -50,7 +50,8 @@ static bool pattern_is_small(const char *p)
     long product = 1;
     for (const char *brace = strchr(p, '{'); brace; brace = strchr(brace + 1, '{')) {
         const char *comma = strpbrk(brace, ",}");
-        long low = strtol(brace + 1, NULL, 10), high = comma && *comma == ',' ? strtol(comma + 1, NULL, 10) : 0;
+        long low = strtol(brace + 1, NULL, 10),
+             high = comma && *comma == ',' ? strtol(comma + 1, NULL, 10) : 0;
         long most = low > high ? low : high;
         if (most > MAX_PATTERN_REPEAT || (product *= most > 0 ? most : 1) > MAX_PATTERN_REPEAT)
             return false;
@@ -67,8 +68,8 @@ static void check_pattern(struct tn_loader *l, const struct tn_node *pattern, co
         return; /* the key table says so */
     regex_t re;
     if (!pattern_is_small(pattern->text) || regcomp(&re, pattern->text, REG_EXTENDED | REG_NOSUB) != 0) {
-        tn_problem_at(l, pattern->mark, NULL, "vars.%s.pattern: is no extended regular expression, or too large a one",
-                      v->name);
+        tn_problem_at(l, pattern->mark, NULL,
+                      "vars.%s.pattern: is no extended regular expression, or too large a one", v->name);
         return;
     }
     if (v->value && v->value->kind == TN_NODE_SCALAR && regexec(&re, v->value->text, 0, NULL, 0) != 0)
@@ -91,7 +92,8 @@ static void check_enum(struct tn_loader *l, const struct tn_node *list, const st
         names[n++] = list->v[i]->text;
     }
     const char *hint = tn_hint_nearest(l->arena, v->value->text, names, n);
-    tn_problem_at(l, v->value->mark, hint ? hint : tn_arena_format(l->arena, "one of the %zu in its enum", list->n),
+    tn_problem_at(l, v->value->mark,
+                  hint ? hint : tn_arena_format(l->arena, "one of the %zu in its enum", list->n),
                   "variable '%s': '%.60s' is none of its values", v->name, v->value->text);
 }
 
@@ -99,10 +101,12 @@ static void check_rules(struct tn_loader *l, const struct tn_node *decl, struct 
 {
     const struct tn_node *required = tn_node_get(decl, "required");
     const struct tn_node *pattern = tn_node_get(decl, "pattern"), *list = tn_node_get(decl, "enum");
-    v->reported = !v->value && required && required->kind == TN_NODE_SCALAR && strcmp(required->text, "true") == 0;
+    v->reported =
+        !v->value && required && required->kind == TN_NODE_SCALAR && strcmp(required->text, "true") == 0;
     if (v->reported)
         tn_problem_at(l, decl->key_mark,
-                      tn_arena_format(l->arena, "--var %s=…, or TURNOUT_VAR_%s in the environment", v->name, v->name),
+                      tn_arena_format(l->arena, "--var %s=…, or TURNOUT_VAR_%s in the environment", v->name,
+                                      v->name),
                       "variable '%s' is required and has no value", v->name);
     if (v->value && v->value->kind == TN_NODE_SCALAR && strlen(v->value->text) > MAX_VALUE) {
         tn_problem_at(l, v->value->mark, NULL, "variable '%s' is longer than %d bytes", v->name, MAX_VALUE);
@@ -148,8 +152,8 @@ static void check_given(struct given *g, const struct tn_vars *vars)
     for (size_t i = 0; i < g->o->n_vars; i++) {
         const char *eq = strchr(g->o->vars[i], '=');
         if (!eq || eq == g->o->vars[i]) {
-            tn_problem_at(g->l, (struct tn_mark){.file = "--var"}, "--var tag=v2", "'%.60s' is not name=value",
-                          g->o->vars[i]);
+            tn_problem_at(g->l, (struct tn_mark){.file = "--var"}, "--var tag=v2",
+                          "'%.60s' is not name=value", g->o->vars[i]);
             continue;
         }
         const char *name = tn_arena_strndup(g->l->arena, g->o->vars[i], (size_t)(eq - g->o->vars[i]));
@@ -174,7 +178,8 @@ void tn_vars_collect(struct tn_loader *l, const struct tn_plan_options *o, const
     read_var_files(&g);
     for (size_t i = 0; i < n; i++) {
         const struct tn_node *decl = decls->v[i];
-        struct tn_var v = {.name = decl->key, .mark = decl->key_mark, .value = from_command_line(&g, decl->key)};
+        struct tn_var v = {
+            .name = decl->key, .mark = decl->key_mark, .value = from_command_line(&g, decl->key)};
         if (!v.value)
             v.value = tn_node_get(g.files, decl->key);
         if (!v.value)

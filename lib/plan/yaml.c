@@ -53,8 +53,8 @@ static size_t allowed_character(const unsigned char *s, size_t left)
         }
         if (c < forms[f].min || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
             return 0;
-        bool control = (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || (c >= 0x7f && c < 0xa0 && c != 0x85) ||
-                       c == 0xfeff || c == 0xfffe || c == 0xffff;
+        bool control = (c < 0x20 && c != '\t' && c != '\n' && c != '\r') ||
+                       (c >= 0x7f && c < 0xa0 && c != 0x85) || c == 0xfeff || c == 0xfffe || c == 0xffff;
         return control ? 0 : forms[f].len;
     }
     return 0;
@@ -69,8 +69,8 @@ static bool check_bytes(const struct reader *r, const char *text, size_t len)
             struct tn_mark at = {.file = r->file, .line = line, .column = column};
             unsigned char c = (unsigned char)text[i];
             tn_problem_at(r->l, r->on_command_line ? (struct tn_mark){.file = r->file} : at,
-                          "save the file as UTF-8", c < 0x80 ? "control character 0x%02x" : "byte 0x%02x is not UTF-8",
-                          c);
+                          "save the file as UTF-8",
+                          c < 0x80 ? "control character 0x%02x" : "byte 0x%02x is not UTF-8", c);
             return false;
         }
         column++;
@@ -290,13 +290,13 @@ static struct tn_node *read_collection(struct reader *r, const yaml_event_t *e, 
 static struct tn_node *read_node(struct reader *r, const yaml_event_t *e, int depth)
 {
     if (r->l->n_nodes >= TN_PLAN_MAX_NODES) {
-        tn_problem_at(r->l, mark_of(r, &e->start_mark), NULL, "more than %d values in one plan", TN_PLAN_MAX_NODES);
+        tn_problem_at(r->l, mark_of(r, &e->start_mark), NULL, "more than %d values in one plan",
+                      TN_PLAN_MAX_NODES);
         return NULL;
     }
     const yaml_char_t *anchor = NULL, *tag = NULL;
     switch (e->type) {
-    case YAML_ALIAS_EVENT:
-        return read_alias(r, e, depth);
+    case YAML_ALIAS_EVENT: return read_alias(r, e, depth);
     case YAML_SCALAR_EVENT:
         anchor = e->data.scalar.anchor;
         tag = e->data.scalar.tag;
@@ -309,8 +309,7 @@ static struct tn_node *read_node(struct reader *r, const yaml_event_t *e, int de
         anchor = e->data.mapping_start.anchor;
         tag = e->data.mapping_start.tag;
         break;
-    default:
-        return NULL;
+    default: return NULL;
     }
     if (!check_tag(r, tag, e))
         return NULL;
@@ -347,8 +346,9 @@ static struct tn_node *read_stream(struct reader *r)
             return NULL;
     }
     if (!root)
-        tn_problem_at(r->l, (struct tn_mark){.file = r->file, .line = r->on_command_line ? 0 : 1, .column = 1}, NULL,
-                      "nothing in it");
+        tn_problem_at(r->l,
+                      (struct tn_mark){.file = r->file, .line = r->on_command_line ? 0 : 1, .column = 1},
+                      NULL, "nothing in it");
     return root;
 }
 

@@ -52,22 +52,19 @@ struct tn_http *tn_http_new(struct tn_cancel *cancel, struct tn_error **err)
 
 static void unlink_transfer(struct tn_http *h, struct tn_transfer *t)
 {
-    if (t->prev != NULL) {
+    if (t->prev != NULL)
         t->prev->next = t->next;
-    } else {
+    else
         h->first = t->next;
-    }
-    if (t->next != NULL) {
+    if (t->next != NULL)
         t->next->prev = t->prev;
-    }
 }
 
 /* The last touch of a transfer by this thread: the waiter may free it as soon as the lock is released. */
 static void retire(struct tn_http *h, struct tn_transfer *t)
 {
-    if (t->added) {
+    if (t->added)
         h->curl->multi_remove_handle(h->multi, t->easy);
-    }
     pthread_mutex_lock(&h->lock);
     unlink_transfer(h, t);
     t->done = true;
@@ -89,9 +86,8 @@ static void add(struct tn_http *h, struct tn_transfer *t)
 /* What one transfer asks for; true when it is over. Called without the lock: curl may call back into stream(). */
 static bool tend(struct tn_http *h, struct tn_transfer *t, bool abort, bool resume, int64_t now)
 {
-    if (!t->added && !t->ended && !abort) {
+    if (!t->added && !t->ended && !abort)
         add(h, t);
-    }
     if (abort && !t->ended) {
         t->result = CURLE_ABORTED_BY_CALLBACK;
         t->ended = true;
@@ -105,15 +101,13 @@ static bool tend(struct tn_http *h, struct tn_transfer *t, bool abort, bool resu
 
 static bool stalled(struct tn_http *h, struct tn_transfer *t, int64_t now, int64_t *wake)
 {
-    if (t->rq->stall_ms <= 0 || t->ended) {
+    if (t->rq->stall_ms <= 0 || t->ended)
         return false;
-    }
     pthread_mutex_lock(&h->lock);
     bool paused = t->paused;
     pthread_mutex_unlock(&h->lock);
-    if (paused) {
+    if (paused)
         return false; /* the reader is slow, not the sender */
-    }
     int64_t at = t->last_move + t->rq->stall_ms;
     if (now >= at) {
         t->broken = TN_HTTP_STALLED;
@@ -139,9 +133,8 @@ static int64_t walk(struct tn_http *h)
         bool resume = t->resume;
         t->resume = false;
         pthread_mutex_unlock(&h->lock);
-        if (tend(h, t, abort, resume, now) || stalled(h, t, now, &wake)) {
+        if (tend(h, t, abort, resume, now) || stalled(h, t, now, &wake))
             retire(h, t);
-        }
         t = next;
     }
     return wake;
@@ -152,9 +145,8 @@ static void collect(struct tn_http *h)
     int left = 0;
     CURLMsg *m;
     while ((m = h->curl->multi_info_read(h->multi, &left)) != NULL) {
-        if (m->msg != CURLMSG_DONE) {
+        if (m->msg != CURLMSG_DONE)
             continue;
-        }
         struct tn_transfer *t = NULL;
         CURLcode result = m->data.result; /* m dies with the handle's removal */
         h->curl->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
@@ -171,9 +163,8 @@ static void *io_thread(void *arg)
         pthread_mutex_lock(&h->lock);
         bool stop = h->stop;
         pthread_mutex_unlock(&h->lock);
-        if (stop) {
+        if (stop)
             return NULL;
-        }
         int running = 0;
         walk(h);
         h->curl->multi_perform(h->multi, &running);
@@ -215,9 +206,8 @@ static int ensure_running(struct tn_http *h, struct tn_error **err)
 
 void tn_http_free(struct tn_http *h)
 {
-    if (h == NULL) {
+    if (h == NULL)
         return;
-    }
     if (h->multi != NULL) {
         pthread_mutex_lock(&h->lock);
         h->stop = true;
@@ -236,9 +226,8 @@ static void submit(struct tn_http *h, struct tn_transfer *t)
 {
     pthread_mutex_lock(&h->lock);
     t->next = h->first;
-    if (h->first != NULL) {
+    if (h->first != NULL)
         h->first->prev = t;
-    }
     h->first = t;
     pthread_mutex_unlock(&h->lock);
     h->curl->multi_wakeup(h->multi);
@@ -262,9 +251,8 @@ static bool deliver(struct tn_http *h, struct tn_transfer *t, bool *stop)
     tn_autofree char *data = n > 0 ? tn_buf_take(&t->pending) : NULL;
     bool resume = t->paused && !done;
     pthread_mutex_unlock(&h->lock);
-    if (n > 0 && !*stop && !t->rq->on_data(t->rq->on_data_arg, data, n)) {
+    if (n > 0 && !*stop && !t->rq->on_data(t->rq->on_data_arg, data, n))
         *stop = true;
-    }
     if (resume) {
         pthread_mutex_lock(&h->lock);
         t->paused = false;
@@ -313,12 +301,10 @@ static int await(struct tn_http *h, struct tn_cancel *cancel, struct tn_transfer
         struct tn_error *why = NULL;
         int ready = tn_wait_fd(cancel, name, t->event_fd, deadline, &why);
         if (ready > 0) {
-            if (deliver(h, t, &stop)) {
+            if (deliver(h, t, &stop))
                 return stop ? TN_OK : tn_transfer_outcome(t, err);
-            }
-            if (!stop) {
+            if (!stop)
                 continue;
-            }
         }
         abort_transfer(h, t);
         if (!stop && t->result != CURLE_ABORTED_BY_CALLBACK) {
@@ -326,9 +312,8 @@ static int await(struct tn_http *h, struct tn_cancel *cancel, struct tn_transfer
             deliver(h, t, &stop);
             return stop ? TN_OK : tn_transfer_outcome(t, err);
         }
-        if (stop) {
+        if (stop)
             return TN_OK;
-        }
         return ready == 0 ? timed_out(t, err) : tn_error_move(err, &why);
     }
 }
@@ -338,9 +323,8 @@ int tn_http_call(struct tn_http *h, struct tn_cancel *cancel, const struct tn_ht
 {
     *out = (struct tn_http_answer){0};
     int code = ensure_running(h, err);
-    if (code != TN_OK) {
+    if (code != TN_OK)
         return code;
-    }
     struct tn_http_answer answer;
     struct tn_transfer t;
     code = tn_transfer_init(&t, h->curl, &h->lock, rq, &answer, err);
@@ -349,11 +333,10 @@ int tn_http_call(struct tn_http *h, struct tn_cancel *cancel, const struct tn_ht
         code = await(h, cancel != NULL ? cancel : h->cancel, &t, err);
     }
     tn_transfer_clear(&t);
-    if (code == TN_OK) {
+    if (code == TN_OK)
         *out = answer;
-    } else {
+    else
         tn_http_answer_clear(&answer);
-    }
     return code;
 }
 
@@ -379,12 +362,10 @@ char *tn_http_header(const struct tn_buf *raw, const char *name)
         const char *stop = eol != NULL ? eol : end;
         if ((size_t)(stop - line) > n && strncasecmp(line, name, n) == 0 && line[n] == ':') {
             const char *v = line + n + 1;
-            while (v < stop && (*v == ' ' || *v == '\t')) {
+            while (v < stop && (*v == ' ' || *v == '\t'))
                 v++;
-            }
-            while (stop > v && strchr(" \t\r", stop[-1]) != NULL) {
+            while (stop > v && strchr(" \t\r", stop[-1]) != NULL)
                 stop--;
-            }
             return tn_strndup(v, (size_t)(stop - v));
         }
         line = eol != NULL ? eol + 1 : NULL;

@@ -36,9 +36,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
     size_t n = size * count;
     t->last_move = tn_mono_ms();
     t->header_bytes += n;
-    if (n >= 5 && memcmp(data, "HTTP/", 5) == 0 && !t->headers_over) {
+    if (n >= 5 && memcmp(data, "HTTP/", 5) == 0 && !t->headers_over)
         tn_buf_clear(&t->out->headers); /* a 1xx answer came before */
-    }
     tn_buf_add(&t->out->headers, data, n);
     if (t->out->headers.overflow || t->header_bytes > HEADERS_SEEN) {
         t->broken = TN_HTTP_HEADERS_LIMIT;
@@ -52,15 +51,13 @@ static size_t stream(struct tn_transfer *t, const char *data, size_t n)
 {
     pthread_mutex_lock(t->lock);
     bool full = t->pending.len > 0 && t->pending.len + n > t->pending.max;
-    if (full) {
+    if (full)
         t->paused = true;
-    } else {
+    else
         tn_buf_add(&t->pending, data, n);
-    }
     pthread_mutex_unlock(t->lock);
-    if (full) {
+    if (full)
         return CURL_WRITEFUNC_PAUSE;
-    }
     tn_transfer_notify(t);
     return n;
 }
@@ -73,9 +70,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     t->headers_over = true;
     long status = 0;
     t->curl->easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (t->rq->on_data != NULL && status < 400) {
+    if (t->rq->on_data != NULL && status < 400)
         return stream(t, data, n);
-    }
     tn_buf_add(&t->out->body, data, n);
     if (t->out->body.overflow) {
         t->broken = TN_HTTP_BODY_LIMIT;
@@ -88,14 +84,12 @@ static bool is_loopback(const char *url)
 {
     const char *host = strstr(url, "://") + 3;
     static const char *const names[] = {"localhost", "[::1]"};
-    if (strncmp(host, "127.", 4) == 0) {
+    if (strncmp(host, "127.", 4) == 0)
         return true;
-    }
     for (size_t i = 0; i < TN_COUNT(names); i++) {
         size_t n = strlen(names[i]);
-        if (strncasecmp(host, names[i], n) == 0 && strchr(":/", host[n]) != NULL) {
+        if (strncasecmp(host, names[i], n) == 0 && strchr(":/", host[n]) != NULL)
             return true;
-        }
     }
     return false;
 }
@@ -108,9 +102,8 @@ static bool changes_something(const char *method)
 static void add_header(struct tn_transfer *t, const char *line)
 {
     struct curl_slist *list = t->curl->slist_append(t->headers, line);
-    if (list != NULL) {
+    if (list != NULL)
         t->headers = list;
-    }
 }
 
 static void set_headers(struct tn_transfer *t)
@@ -121,9 +114,8 @@ static void set_headers(struct tn_transfer *t)
         add_header(t, *h);
     }
     add_header(t, "Expect:"); /* curl would wait for a 100 that engines do not send */
-    if (!typed) {
+    if (!typed)
         add_header(t, "Content-Type:"); /* curl would call every body a form */
-    }
     t->curl->easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 }
 
@@ -152,30 +144,23 @@ static void set_connection(struct tn_transfer *t)
     const struct tn_curl *curl = t->curl;
     curl->easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS,
                       (long)(rq->connect_timeout_ms > 0 ? rq->connect_timeout_ms : CONNECT_DEFAULT_MS));
-    if (rq->unix_socket != NULL) {
+    if (rq->unix_socket != NULL)
         curl->easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, rq->unix_socket);
-    }
-    if (rq->unix_socket != NULL || is_loopback(rq->url)) {
+    if (rq->unix_socket != NULL || is_loopback(rq->url))
         curl->easy_setopt(t->easy, CURLOPT_PROXY, "");
-    }
     /* curl sends a request again by itself when a kept connection dies before the first byte of the answer. For a
      * request that changes something this would be a blind repeat, so it always gets a connection of its own. */
-    if (rq->fresh || changes_something(rq->method)) {
+    if (rq->fresh || changes_something(rq->method))
         curl->easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-    }
-    if (rq->fresh) {
+    if (rq->fresh)
         curl->easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
-    }
     curl->easy_setopt(t->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (rq->ca_file != NULL) {
+    if (rq->ca_file != NULL)
         curl->easy_setopt(t->easy, CURLOPT_CAINFO, rq->ca_file);
-    }
-    if (rq->cert_file != NULL) {
+    if (rq->cert_file != NULL)
         curl->easy_setopt(t->easy, CURLOPT_SSLCERT, rq->cert_file);
-    }
-    if (rq->key_file != NULL) {
+    if (rq->key_file != NULL)
         curl->easy_setopt(t->easy, CURLOPT_SSLKEY, rq->key_file);
-    }
 #if LIBCURL_VERSION_NUM >= 0x075700
     /* Removing a transfer whose name is being looked up would otherwise wait for the resolver. */
     curl->easy_setopt(t->easy, CURLOPT_QUICK_EXIT, 1L);
@@ -189,20 +174,16 @@ int tn_transfer_init(struct tn_transfer *t, const struct tn_curl *curl, pthread_
     t->pending = (struct tn_buf)TN_BUF_INIT(PENDING_MAX);
     *out = (struct tn_http_answer){.body = TN_BUF_INIT(rq->max_answer > 0 ? rq->max_answer : BODY_DEFAULT),
                                    .headers = TN_BUF_INIT(HEADERS_KEPT)};
-    if (!tn_starts_with(rq->url, "http://") && !tn_starts_with(rq->url, "https://")) {
+    if (!tn_starts_with(rq->url, "http://") && !tn_starts_with(rq->url, "https://"))
         return tn_error_set(err, TN_EUSAGE, "URL '%s': not http:// or https://", rq->url);
-    }
     t->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (t->event_fd < 0) {
+    if (t->event_fd < 0)
         return tn_error_errno(err, TN_EIO, errno, "eventfd");
-    }
     t->easy = curl->easy_init();
-    if (t->easy == NULL) {
+    if (t->easy == NULL)
         return tn_error_set(err, TN_EFAIL, "library 'libcurl.so.4': no new handle");
-    }
-    if (curl->easy_setopt(t->easy, CURLOPT_URL, rq->url) != CURLE_OK) {
+    if (curl->easy_setopt(t->easy, CURLOPT_URL, rq->url) != CURLE_OK)
         return tn_error_set(err, TN_EUSAGE, "URL '%s': not valid", rq->url);
-    }
     curl->easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
     curl->easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->errbuf);
     curl->easy_setopt(t->easy, CURLOPT_PRIVATE, (void *)t);
@@ -220,15 +201,12 @@ int tn_transfer_init(struct tn_transfer *t, const struct tn_curl *curl, pthread_
 
 void tn_transfer_clear(struct tn_transfer *t)
 {
-    if (t->easy != NULL) {
+    if (t->easy != NULL)
         t->curl->easy_cleanup(t->easy);
-    }
-    if (t->headers != NULL) {
+    if (t->headers != NULL)
         t->curl->slist_free_all(t->headers);
-    }
-    if (t->event_fd >= 0) {
+    if (t->event_fd >= 0)
         close(t->event_fd);
-    }
     tn_buf_clear(&t->pending);
     *t = (struct tn_transfer){.event_fd = -1};
 }
@@ -245,15 +223,13 @@ static int never_sent(struct tn_transfer *t, struct tn_error **err)
 {
     long number = 0;
     t->curl->easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &number);
-    if (t->rq->unix_socket != NULL && number != 0) {
+    if (t->rq->unix_socket != NULL && number != 0)
         return tn_error_errno(err, TN_EUNREACHABLE, (int)number, "connect '%s'", t->rq->unix_socket);
-    }
     const char *why = t->errbuf[0] != '\0' ? t->errbuf : t->curl->easy_strerror(t->result);
     tn_error_set(err, TN_EUNREACHABLE, "connect '%s': %s",
                  t->rq->unix_socket != NULL ? t->rq->unix_socket : t->rq->url, why);
-    if (err != NULL && *err != NULL) {
+    if (err != NULL && *err != NULL)
         (*err)->os_errno = (int)number;
-    }
     return TN_EUNREACHABLE;
 }
 
@@ -290,8 +266,7 @@ int tn_transfer_outcome(struct tn_transfer *t, struct tn_error **err)
         t->out->retry_after = tn_http_header(&t->out->headers, "Retry-After");
         return TN_OK;
     }
-    if (t->broken == TN_HTTP_WHOLE && !tn_transfer_sent(t)) {
+    if (t->broken == TN_HTTP_WHOLE && !tn_transfer_sent(t))
         return never_sent(t, err);
-    }
     return broken(t, err);
 }

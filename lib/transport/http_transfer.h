@@ -38,8 +38,8 @@ struct tn_transfer {
     CURLcode result;
     enum tn_http_broken broken;
     size_t header_bytes;
-    bool headers_over;     /* the final header block was seen whole: what follows are trailers */
-    int64_t last_move;     /* monotonic ms */
+    bool headers_over; /* the final header block was seen whole: what follows are trailers */
+    int64_t last_move; /* monotonic ms */
     struct tn_transfer *next, *prev;
 };
 

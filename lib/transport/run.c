@@ -20,6 +20,7 @@
 #define OUTPUT_MAX    ((size_t)1 << 20)
 #define LINGER_MS     200
 #define KILL_AFTER_MS 2000
+#define LOOK_AGAIN_MS 20 /* where the kernel has no pidfd */
 
 struct running {
     pid_t pid;
@@ -96,8 +97,22 @@ static void reap(struct running *r, int flags)
         got = waitpid(r->pid, &r->status, flags);
     } while (got < 0 && errno == EINTR);
     r->ended = got == r->pid;
-    if (r->ended)
+    if (r->ended && r->pidfd >= 0)
         (void)epoll_ctl(r->set, EPOLL_CTL_DEL, r->pidfd, NULL);
+}
+
+static bool ends_before(const struct running *r, int64_t deadline)
+{
+    static const char name[] = "end of a command after SIGTERM";
+    if (r->pidfd >= 0)
+        return tn_wait_fd(NULL, name, r->pidfd, deadline, NULL) == 1;
+    siginfo_t si = {0};
+    while (waitid(P_PID, (id_t)r->pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid == 0) {
+        if (tn_mono_ms() >= deadline)
+            return false;
+        (void)tn_wait_fd(NULL, name, -1, tn_mono_ms() + LOOK_AGAIN_MS, NULL);
+    }
+    return true;
 }
 
 /* The token is raised or the time is over already, so this wait listens to none. */
@@ -106,7 +121,7 @@ static void end_group(struct running *r)
     if (r->ended)
         return;
     (void)kill(-r->pid, SIGTERM);
-    if (tn_wait_fd(NULL, "end of a command after SIGTERM", r->pidfd, tn_mono_ms() + KILL_AFTER_MS, NULL) != 1)
+    if (!ends_before(r, tn_mono_ms() + KILL_AFTER_MS))
         (void)kill(r->pid, SIGKILL);
     /* Its group may outlive it; the leader is not reaped yet, so the number still means this group. */
     (void)kill(-r->pid, SIGKILL);
@@ -121,6 +136,8 @@ static int watch_all(struct running *r, struct tn_error **err)
     int fds[] = {r->pidfd, r->fd[0], r->fd[1]};
     for (size_t i = 0; i < TN_COUNT(fds); i++) {
         struct epoll_event ev = {.events = EPOLLIN};
+        if (fds[i] < 0)
+            continue;
         if (r->set < 0 || epoll_ctl(r->set, EPOLL_CTL_ADD, fds[i], &ev) < 0)
             return tn_error_errno(err, TN_EFAIL, errno, "cannot watch a command");
     }
@@ -138,12 +155,13 @@ static int follow(struct running *r, struct tn_cancel *c, const struct tn_run_op
             lingering = true;
             deadline = tn_mono_ms() + LINGER_MS;
         }
-        int rc = tn_wait_fd(c, name, r->set, deadline, err);
+        int64_t now = tn_mono_ms(), look = r->pidfd < 0 && !r->ended ? now + LOOK_AGAIN_MS : INT64_MAX;
+        int rc = tn_wait_fd(c, name, r->set, look < deadline ? look : deadline, err);
         if (rc < 0)
             return rc;
         if (rc == 0 && r->ended)
             return TN_OK;
-        if (rc == 0)
+        if (rc == 0 && look >= deadline)
             return tn_error_set(err, TN_ETIMEOUT, "command '%s': not done after %lld ms", o->argv[0],
                                 (long long)o->timeout_ms);
         reap(r, WNOHANG); /* before the reads: what it wrote last is then in the pipes */

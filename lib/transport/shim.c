@@ -254,6 +254,10 @@ int tn_shim_start(struct tn_cancel *c, const char *dir, int64_t timeout_ms, stru
     tn_autofree char *real = canonical(dir, &why);
     if (!real)
         return tn_error_move(err, &why);
+    tn_autoclose int self = pidfd_open(getpid(), 0);
+    if (self < 0 && errno == ENOSYS)
+        return tn_error_set(err, TN_EUNSUPPORTED, "run folder '%s': programs under the shim need Linux 5.3",
+                            real);
     int64_t deadline = tn_mono_ms() + timeout_ms;
     tn_autoclose int changes = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (changes < 0 || inotify_add_watch(changes, real, TN_SHIM_CHANGES) < 0)

@@ -25,6 +25,7 @@
 #include <jansson.h>
 
 #include "lib/base/cancel.h"
+#include "turnout/shim.h"
 
 enum tn_shim_state {
     TN_SHIM_ABSENT,
@@ -47,7 +48,7 @@ struct tn_shim_status {
 int tn_shim_create(const char *dir, const json_t *spec, const json_t *meta, const char *policy,
                    struct tn_error **err);
 /* What `turnout __shim DIR` does; returns the process's exit code. First thing in main, before any thread. */
-int tn_shim_main(const char *dir);
+
 /* Launches the shim for DIR (spec.json is there) and waits until run.json says running, or status.json ended. */
 int tn_shim_start(struct tn_cancel *c, const char *dir, int64_t timeout_ms, struct tn_error **err);
 /* SIGTERM to the shim, waits for the lock to be free (≤ grace + 5 s), SIGKILL of the group as the last word.

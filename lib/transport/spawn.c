@@ -132,7 +132,7 @@ int tn_spawn(const struct tn_spawn *s, pid_t *out_pid, int *out_pidfd, struct tn
         return failed(s, &f, err);
     }
     int pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0) {
+    if (pidfd < 0 && errno != ENOSYS) {
         int saved = errno;
         (void)kill(-pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);

@@ -18,7 +18,7 @@ struct tn_spawn {
     int in, out, err;        /* become 0, 1, 2; -1 = /dev/null */
     bool die_with_parent;    /* SIGKILL when the calling thread ends */
 };
-/* The caller reaps *out_pid. *out_pidfd (CLOEXEC) is the caller's to close. Nothing is left behind on
+/* The caller reaps *out_pid. *out_pidfd (CLOEXEC) is the caller's to close; -1 on Linux before 5.3. Nothing is left behind on
  * failure. TN_ENOTFOUND: the program (or its folder) does not exist; TN_EFAIL: it cannot be run; os_errno is
  * set. */
 int tn_spawn(const struct tn_spawn *s, pid_t *out_pid, int *out_pidfd, struct tn_error **err);

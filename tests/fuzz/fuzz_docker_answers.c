@@ -1,7 +1,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "lib/base/mem.h"
 #include "lib/provider/docker/parse.h"
 #include "lib/provider/docker/registry_auth.h"
 
@@ -10,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
     struct tn_error *err = NULL;
-    tn_autofree char *message = tn_docker_message(text, size);
+    free(tn_docker_message(text, size));
     json_t *o = tn_docker_json(text, size, &err);
     tn_error_free(err);
     if (o == NULL)
@@ -28,9 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tn_registry_helper(o, "r.example");
     if (!tn_login_from_config(o, "r.example", &login))
         tn_login_from_helper(o, &login);
-    if (login.token != NULL || login.user != NULL) {
-        tn_autofree char *header = tn_login_header(&login, "r.example");
-    }
+    if (login.token != NULL || login.user != NULL)
+        free(tn_login_header(&login, "r.example"));
     tn_login_clear(&login);
     tn_observation_clear(&seen);
     tn_docs_clear(&docs);

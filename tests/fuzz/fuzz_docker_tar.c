@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *archive = (const char *)data;
     if (tn_tar_first(archive, size, &entry, NULL) != TN_OK)
         return 0;
-    if (entry.data < archive || entry.len > size || entry.data + entry.len > archive + size || strlen(entry.link) > 100)
+    if (entry.data < archive || entry.len > size || entry.data + entry.len > archive + size ||
+        strlen(entry.link) > 100)
         abort();
     return 0;
 }

@@ -107,6 +107,7 @@ static void read_stat(const struct row *h, const struct row *row, const struct t
         return;
     }
     s->has_stat = true;
+    s->up = strcmp(column(h, row, "status"), "UP") == 0;
     s->running = count_of(column(h, row, "scur"));
     int64_t queued = count_of(column(h, row, "qcur"));
     s->running = s->running < INT32_MAX && queued < INT32_MAX ? s->running + queued : INT32_MAX;
@@ -225,6 +226,10 @@ bool tn_haproxy_at(const struct tn_haproxy_server *s, const struct tn_haproxy_sl
 
 bool tn_haproxy_checked(const struct tn_haproxy_server *s)
 {
-    return tn_haproxy_in_rotation(s) && (tn_streq(s->check, "L7OK") || tn_streq(s->check, "L4OK") ||
-                                         tn_streq(s->check, "L7OKC") || tn_streq(s->check, "L6OK"));
+    static const char *const passed[] = {"L7OK", "L7OKC", "L6OK", "L4OK"};
+    bool ok = false;
+    for (size_t i = 0; i < TN_COUNT(passed); i++) {
+        ok = ok || strcmp(s->check, passed[i]) == 0;
+    }
+    return ok && s->up && tn_haproxy_in_rotation(s);
 }

@@ -87,7 +87,7 @@ static int plan(struct tn_haproxy_run *a)
     }
     for (int trim = 0; trim < 2; trim++) {
         work_out(a, trim == 1);
-        int code = a->running ? tn_haproxy_look(a) : TN_OK;
+        int code = a->running ? tn_haproxy_look(a, &a->next) : TN_OK;
         if (code < 0 || is_loaded(a)) {
             return code;
         }
@@ -129,11 +129,10 @@ static int run(struct tn_haproxy_run *a, const char *const *argv, const char *wh
     struct tn_run_result r = {.out = TN_BUF_INIT(64 << 10), .err_text = TN_BUF_INIT(64 << 10)};
     int code = a->h->base.host->ops->run(a->h->base.host, a->c, argv, NULL, PROGRAM_MS, &r, a->err);
     if (code < 0) {
-        tn_error_prefix(a->err, "balancer '%s': %s", a->h->id.balancer, what);
+        tn_error_prefix(a->err, "%s", what);
     } else if (r.exit_code != 0) {
         tn_autofree char *said = what_it_said(&r);
-        code = tn_error_set(a->err, TN_EFAIL, "balancer '%s': the %s of haproxy failed: %s",
-                            a->h->id.balancer, what, said);
+        code = tn_error_set(a->err, TN_EFAIL, "the %s of haproxy failed: %s", what, said);
     }
     tn_run_result_clear(&r);
     return code;
@@ -158,7 +157,7 @@ static int write_file(struct tn_haproxy_run *a)
     }
     int code = host->ops->write(host, a->h->file, a->text, strlen(a->text), 0640, a->err);
     if (code < 0) {
-        return tn_error_prefix(a->err, "balancer '%s'", a->h->id.balancer);
+        return code;
     }
     a->written = a->changed = true;
     code = test(a);
@@ -170,18 +169,18 @@ static int write_file(struct tn_haproxy_run *a)
 
 /* ---- 4 (before 3, as 3 uses it) */
 
-static int bring(struct tn_haproxy_run *a, enum tn_haproxy_phase phase)
+static int bring(struct tn_haproxy_run *a, const struct tn_haproxy_file *f, enum tn_haproxy_phase phase)
 {
     int64_t deadline = tn_mono_ms() + a->h->timeout;
     size_t last = SIZE_MAX;
     tn_autobuf answer = TN_BUF_INIT(64 << 10);
     for (;;) {
-        int code = tn_haproxy_look(a);
+        int code = tn_haproxy_look(a, f);
         if (code < 0) {
             return code;
         }
         tn_autobuf commands = TN_BUF_INIT(64 << 10);
-        size_t differ = tn_haproxy_commands(&a->next, &a->runtime, phase, SLOTS_A_LINE, &commands);
+        size_t differ = tn_haproxy_commands(f, &a->runtime, phase, SLOTS_A_LINE, &commands);
         if (differ == 0) {
             return TN_OK;
         }
@@ -191,9 +190,8 @@ static int bring(struct tn_haproxy_run *a, enum tn_haproxy_phase phase)
             tn_filter(&said, answer.data != NULL ? answer.data : "", answer.len < 512 ? answer.len : 512,
                       false);
             return tn_error_set(a->err, TN_ETIMEOUT,
-                                "balancer '%s': haproxy did not take over %zu servers after %lld ms: %s",
-                                a->h->id.balancer, differ, (long long)a->h->timeout,
-                                said.data != NULL ? said.data : "");
+                                "haproxy did not take over %zu servers after %lld ms: %s", differ,
+                                (long long)a->h->timeout, said.data != NULL ? said.data : "");
         }
         if (differ >= last && (code = tn_haproxy_pause_for(a, "haproxy to take over its servers")) < 0) {
             return code;
@@ -209,26 +207,55 @@ static int bring(struct tn_haproxy_run *a, enum tn_haproxy_phase phase)
 
 /* ---- 3 */
 
+/* The backend gets no server any more, or keeps one that serves already. */
+static bool may_lose_some(const struct tn_haproxy_run *a, const struct tn_haproxy_backend *b)
+{
+    bool wanted = false;
+    for (size_t k = 0; k < b->n_slots; k++) {
+        const struct tn_haproxy_server *s = tn_haproxy_server(&a->runtime, b->upstream.name, k);
+        if (b->slots[k].use != TN_HAPROXY_SERVES) {
+            continue;
+        }
+        wanted = true;
+        if (s != NULL && tn_haproxy_at(s, &b->slots[k]) && tn_haproxy_in_rotation(s)) {
+            return true;
+        }
+    }
+    return !wanted;
+}
+
+/* Backends that leave the file, with all their servers leaving. */
+static void work_out_gone(const struct tn_haproxy_run *a, struct tn_haproxy_file *out)
+{
+    struct tn_traffic traffic = {0};
+    for (size_t i = 0; i < a->old.n; i++) {
+        if (tn_haproxy_find(&a->next, a->old.v[i].upstream.name) == NULL) {
+            struct tn_upstream one = a->old.v[i].upstream;
+            tn_traffic_copy(&traffic, &(struct tn_traffic){.v = &one, .n = 1});
+        }
+    }
+    tn_haproxy_assign(&a->old, &traffic, NULL, false, out);
+    tn_traffic_clear(&traffic);
+}
+
 /* After a reload the old worker goes on serving its connections with the servers it knows. It must not know those that
- * leave: they are taken out of it first, as long as each backend keeps one that stays. */
+ * leave, so they are taken out of it first. */
 static int take_out_first(struct tn_haproxy_run *a)
 {
-    if (!a->running || !a->runtime.pid) {
+    tn_autofree struct tn_haproxy_backend *v = tn_alloc((a->next.n + 1) * sizeof(*v));
+    struct tn_haproxy_file some = {.v = v}; /* borrows */
+    tn_autohaproxyfile gone = {0};
+    if (!a->running) {
         return TN_OK;
     }
     for (size_t i = 0; i < a->next.n; i++) {
-        const struct tn_haproxy_backend *b = &a->next.v[i];
-        bool stays = false;
-        for (size_t k = 0; k < b->n_slots && !stays; k++) {
-            const struct tn_haproxy_server *s = tn_haproxy_server(&a->runtime, b->upstream.name, k);
-            stays = s != NULL && b->slots[k].use == TN_HAPROXY_SERVES && tn_haproxy_at(s, &b->slots[k]) &&
-                    tn_haproxy_in_rotation(s);
-        }
-        if (!stays && tn_haproxy_find(&a->old, b->upstream.name) != NULL) {
-            return TN_OK;
+        if (may_lose_some(a, &a->next.v[i])) {
+            v[some.n++] = a->next.v[i];
         }
     }
-    return bring(a, TN_HAPROXY_TAKE_OUT);
+    work_out_gone(a, &gone);
+    int code = bring(a, &some, TN_HAPROXY_TAKE_OUT);
+    return code == TN_OK && gone.n > 0 ? bring(a, &gone, TN_HAPROXY_TAKE_OUT) : code;
 }
 
 static int reload_once(struct tn_haproxy_run *a)
@@ -244,12 +271,10 @@ static int not_loaded(struct tn_haproxy_run *a)
     struct tn_haproxy *h = a->h;
     tn_autofree char *complaint = h->managed_dir != NULL ? tn_haproxy_complaint(h, a->output_before) : NULL;
     if (complaint != NULL) {
-        return tn_error_set(a->err, TN_EFAIL, "balancer '%s': haproxy does not run with the new file: %s",
-                            h->id.balancer, complaint);
+        return tn_error_set(a->err, TN_EFAIL, "haproxy does not run with the new file: %s", complaint);
     }
-    tn_error_set(a->err, TN_ETIMEOUT,
-                 "balancer '%s': haproxy did not load file '%s' after its reload (%lld ms)", h->id.balancer,
-                 h->file, (long long)h->timeout);
+    tn_error_set(a->err, TN_ETIMEOUT, "haproxy did not load file '%s' after its reload (%lld ms)", h->file,
+                 (long long)h->timeout);
     if (h->managed_dir != NULL) {
         return TN_ETIMEOUT;
     }
@@ -304,7 +329,7 @@ static void undo(struct tn_haproxy_run *a, bool asked)
         tn_haproxy_file_clear(&a->next);
         a->next = a->old;
         a->old = (struct tn_haproxy_file){0};
-        bring(a, TN_HAPROXY_ADMIT);
+        bring(a, &a->next, TN_HAPROXY_ADMIT);
     }
     a->err = err;
 }
@@ -343,21 +368,19 @@ static int read_back(struct tn_haproxy_run *a)
     struct tn_host *host = a->h->base.host;
     tn_autofree char *now = host->ops->read(host, a->h->file, TN_HAPROXY_FILE_MAX, &len, a->err);
     if (now == NULL) {
-        return tn_error_prefix(a->err, "balancer '%s'", a->h->id.balancer);
+        return a->err != NULL && *a->err != NULL ? (int)(*a->err)->code : TN_EIO;
     }
     if (len != strlen(a->text) || memcmp(now, a->text, len) != 0) {
         return tn_error_set(a->err, TN_ESTALE, "file '%s' was changed by somebody else in the meantime",
                             a->h->file);
     }
-    int code = tn_haproxy_look(a);
+    int code = tn_haproxy_look(a, &a->next);
     if (code < 0) {
         return code;
     }
     if (!is_loaded(a) || tn_haproxy_commands(&a->next, &a->runtime, TN_HAPROXY_ADMIT, 0, NULL) > 0 ||
         tn_haproxy_commands(&a->next, &a->runtime, TN_HAPROXY_TAKE_OUT, 0, NULL) > 0) {
-        return tn_error_set(a->err, TN_ESTALE,
-                            "balancer '%s': haproxy was changed by somebody else in the meantime",
-                            a->h->id.balancer);
+        return tn_error_set(a->err, TN_ESTALE, "haproxy was changed by somebody else in the meantime");
     }
     return TN_OK;
 }
@@ -372,9 +395,9 @@ static int carry_out(struct tn_haproxy_run *a, const char *const *names, size_t 
         code = a->written ? TN_OK : test(a);
         code = code == TN_OK ? reload(a) : code;
     }
-    code = code == TN_OK ? bring(a, TN_HAPROXY_ADMIT) : code;
+    code = code == TN_OK ? bring(a, &a->next, TN_HAPROXY_ADMIT) : code;
     code = code == TN_OK ? tn_haproxy_confirm(a, names, n_names) : code;
-    code = code == TN_OK ? bring(a, TN_HAPROXY_TAKE_OUT) : code;
+    code = code == TN_OK ? bring(a, &a->next, TN_HAPROXY_TAKE_OUT) : code;
     return code == TN_OK ? read_back(a) : code;
 }
 
@@ -392,6 +415,24 @@ int tn_haproxy_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const st
         *note = !a.changed ? tn_strdup("unchanged")
                            : tn_format("%s, confirmed in %lldms", a.reloaded ? "reload" : "runtime",
                                        (long long)(tn_mono_ms() - start));
+    }
+    if (code == TN_OK) {
+        tn_haproxy_note_left(a.h, &a.old, &a.next);
+    }
+    apply_clear(&a);
+    return code;
+}
+
+int tn_haproxy_differs(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
+                       struct tn_error **err)
+{
+    struct tn_haproxy_run a = {.h = (struct tn_haproxy *)b, .c = c, .want = want, .err = err};
+    int code = tn_haproxy_check(want, err);
+    code = code == TN_OK ? tn_haproxy_check_routes(want, a.h->managed_dir != NULL, err) : code;
+    code = code == TN_OK ? read_before(&a, true) : code;
+    if (code == TN_OK) {
+        work_out(&a, false);
+        code = same_bytes(&a) ? 0 : 1;
     }
     apply_clear(&a);
     return code;

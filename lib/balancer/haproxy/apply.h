@@ -18,8 +18,8 @@ struct tn_haproxy_run {
     struct tn_error **err;
 };
 
-/* The runtime as it is now, into a->runtime. */
-int tn_haproxy_look(struct tn_haproxy_run *a);
+/* What runs of the backends in `f`, into a->runtime. */
+int tn_haproxy_look(struct tn_haproxy_run *a, const struct tn_haproxy_file *f);
 int tn_haproxy_pause_for(struct tn_haproxy_run *a, const char *name);
 /* Waits until each named instance is up by a real check and has answered a request of ours (its own counter rose). */
 int tn_haproxy_confirm(struct tn_haproxy_run *a, const char *const *names, size_t n_names);

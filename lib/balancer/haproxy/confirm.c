@@ -12,10 +12,10 @@
 
 enum { POLL_MS = 5 };
 
-int tn_haproxy_look(struct tn_haproxy_run *a)
+int tn_haproxy_look(struct tn_haproxy_run *a, const struct tn_haproxy_file *f)
 {
     tn_haproxy_runtime_clear(&a->runtime);
-    return tn_haproxy_ask(a->h, a->c, &a->next, &a->runtime, a->err);
+    return tn_haproxy_ask(a->h, a->c, f, &a->runtime, a->err);
 }
 
 int tn_haproxy_pause_for(struct tn_haproxy_run *a, const char *name)
@@ -55,11 +55,10 @@ static int not_confirmed(struct tn_haproxy_run *a, const struct pending *p)
     tn_autofree char *request =
         p->status > 0 ? tn_format("got status %d", p->status) : tn_strdup("got no answer");
     return tn_error_set(a->err, TN_ETIMEOUT,
-                        "balancer '%s': '%s' in '%s' is not confirmed after %lld ms: its check says %s, "
+                        "'%s' in '%s' is not confirmed after %lld ms: its check says %s, "
                         "our last request through haproxy %s",
-                        a->h->id.balancer, p->b->slots[p->slot].instance, p->b->upstream.name,
-                        (long long)a->h->timeout, s == NULL || s->check[0] == '\0' ? "nothing yet" : s->check,
-                        request);
+                        p->b->slots[p->slot].instance, p->b->upstream.name, (long long)a->h->timeout,
+                        s == NULL || s->check[0] == '\0' ? "nothing yet" : s->check, request);
 }
 
 /* One look at a server that was probed: its own counter rose, and the answer is what the plan expects. */
@@ -100,14 +99,12 @@ int tn_haproxy_confirm(struct tn_haproxy_run *a, const char *const *names, size_
     size_t n, left;
     tn_autofree struct pending *v = collect(a, names, n_names, &n);
     if (n < n_names) {
-        return tn_error_set(a->err, TN_EFAIL,
-                            "balancer '%s': an instance to confirm is not among its servers",
-                            a->h->id.balancer);
+        return tn_error_set(a->err, TN_EFAIL, "an instance to confirm is not among its servers");
     }
     int64_t deadline = tn_mono_ms() + a->h->timeout;
     for (left = n; left > 0;) {
         int code = probe_all(a, v, n);
-        code = code == TN_OK ? tn_haproxy_look(a) : code;
+        code = code == TN_OK ? tn_haproxy_look(a, &a->next) : code;
         if (code < 0) {
             return code;
         }

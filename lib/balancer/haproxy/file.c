@@ -193,8 +193,9 @@ static void put_backend(struct tn_buf *b, const struct tn_haproxy_backend *be, b
     }
     /* The states saved before a reload would undo what the file says. */
     tn_buf_puts(b, "    load-server-state-from-file none\n");
-    /* A server in maintenance counts as down: downinter is how soon after its admission the first check comes. */
-    tn_buf_puts(b, "    default-server check inter 500ms fastinter 100ms downinter 100ms fall 2 rise 1\n");
+    /* Also how soon after its admission a server gets its first check: in maintenance the clock of its checks goes on
+     * at `inter`. `fall 2 rise 1`: see tn_haproxy_checked. */
+    tn_buf_puts(b, "    default-server check inter 500ms fastinter 100ms fall 2 rise 1\n");
     for (size_t i = 0; i < be->n_slots; i++) {
         tn_buf_printf(b, "    use-server s%zu if { var(txn.turnout_server) -m str s%zu }\n", i + 1, i + 1);
     }

@@ -61,6 +61,19 @@ static void observe_slot(const struct tn_haproxy_backend *b, size_t i,
     }
 }
 
+/* Those that serve come first: an instance that came back under another address has two slots for a while. */
+static void observe_slots(const struct tn_haproxy_file *f, const struct tn_haproxy_runtime *runtime,
+                          bool serving, struct tn_balancer_status *out)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        for (size_t k = 0; k < f->v[i].n_slots; k++) {
+            if ((f->v[i].slots[k].use == TN_HAPROXY_SERVES) == serving) {
+                observe_slot(&f->v[i], k, runtime, out);
+            }
+        }
+    }
+}
+
 static bool has_backends(const struct tn_haproxy_file *f, const struct tn_haproxy_runtime *r)
 {
     return (f->n == 0 || r->generation_loaded) && tn_haproxy_has_slots(f, r);
@@ -103,11 +116,9 @@ static int haproxy_observe(struct tn_balancer_driver *b, struct tn_cancel *c, st
     }
     out->loaded =
         runs && (owner == TN_HAPROXY_OURS || owner == TN_HAPROXY_EDITED) && has_backends(&file, &runtime);
-    for (size_t i = 0; i < file.n; i++) {
-        for (size_t k = 0; k < file.v[i].n_slots; k++) {
-            observe_slot(&file.v[i], k, runs ? &runtime : NULL, out);
-        }
-    }
+    observe_slots(&file, runs ? &runtime : NULL, true, out);
+    observe_slots(&file, runs ? &runtime : NULL, false, out);
+    tn_haproxy_observe_left(h, runs ? runtime.pid : 0, out);
     return TN_OK;
 }
 
@@ -157,15 +168,23 @@ static int remove_own(struct tn_haproxy *h, struct tn_cancel *c, struct tn_traff
     struct tn_error *why = NULL;
     drop_servers(now);
     int code = tn_haproxy_apply(&h->base, c, now, NULL, 0, false, NULL, err);
-    if (code < 0 || now->n == 0 || h->base.config->test.n == 0) {
+    if (code < 0) {
         return code;
     }
-    code = tn_haproxy_apply(&h->base, c, &nothing, NULL, 0, false, NULL, &why);
+    code = h->base.config->test.n > 0 ? tn_haproxy_apply(&h->base, c, &nothing, NULL, 0, false, NULL, &why)
+                                      : tn_error_set(&why, TN_EFAIL, "there is no test to try it with");
+    if (code == TN_OK) {
+        return TN_OK;
+    }
     if (code == TN_ECANCELLED) {
         return tn_error_move(err, &why);
     }
-    tn_error_clear(&why);
-    return TN_OK;
+    tn_error_set(err, TN_EBUSY, "haproxy needs our backends, they stay without servers in file '%s': %s",
+                 h->file, tn_error_message(why));
+    tn_error_free(why);
+    return tn_error_hint(
+        err, "take them out of haproxy's own configuration; the file itself can go once haproxy is "
+             "no longer started with it");
 }
 
 static int haproxy_remove(struct tn_balancer_driver *b, struct tn_cancel *c, struct tn_error **err)
@@ -235,7 +254,7 @@ static int haproxy_doctor(struct tn_balancer_driver *b, struct tn_cancel *c,
         say(&r, false,
             tn_format("file '%s' was not written by turnout for this application and balancer", h->file));
     } else if (code == TN_OK && !s.answered) {
-        say(&r, false, tn_strdup(s.error));
+        say(&r, false, tn_format("balancer '%s': %s", h->id.balancer, s.error));
     } else if (code == TN_OK) {
         if (h->managed_dir == NULL) {
             say(&r, true, tn_format("balancer '%s': socket '%s' answers", h->id.balancer, h->socket));
@@ -263,6 +282,7 @@ static void haproxy_free(struct tn_balancer_driver *b)
     free(h->managed_dir);
     free(h->run_dir);
     free(h->program);
+    tn_haproxy_left_clear(h);
     tn_cleanup_close(&h->dir_fd);
     free(h);
 }
@@ -272,7 +292,9 @@ static const struct tn_balancer_ops ops = {
     .observe = haproxy_observe,
     .apply = tn_haproxy_apply,
     .current = haproxy_current,
+    .differs = tn_haproxy_differs,
     .remove = haproxy_remove,
+    .watch_drain = tn_haproxy_watch_drain,
     .doctor = haproxy_doctor,
     .free = haproxy_free,
 };
@@ -283,13 +305,11 @@ static int open_managed(struct tn_haproxy *h, const struct tn_balancer *config, 
     char host[64];
     int port;
     if (managed_dir == NULL) {
-        tn_error_set(err, TN_EUNSUPPORTED,
-                     "balancer '%s': a managed haproxy on a docker cluster is not in this build",
-                     config->name);
+        tn_error_set(err, TN_EUNSUPPORTED, "a managed haproxy on a docker cluster is not in this build");
         return tn_error_hint(err, "managed: a process cluster, or the form with file and socket");
     }
     if (!tn_haproxy_listen(config->listen, host, &port)) {
-        return tn_error_set(err, TN_EPLAN, "balancer '%s': listen is not address:port", config->name);
+        return tn_error_set(err, TN_EPLAN, "listen is not address:port");
     }
     h->managed_dir = tn_strdup(managed_dir);
     h->listen = tn_format(strchr(host, ':') != NULL ? "[%s]:%d" : "%s:%d", host, port);
@@ -312,9 +332,7 @@ static int open_own(struct tn_haproxy *h, const struct tn_balancer *config, stru
     char host[64], hash[TN_SHA256_HEX];
     int port;
     if (config->file == NULL || config->socket == NULL || config->reload.n == 0) {
-        return tn_error_set(err, TN_EPLAN,
-                            "balancer '%s': haproxy needs file, socket and reload, or managed and listen",
-                            config->name);
+        return tn_error_set(err, TN_EPLAN, "haproxy needs file, socket and reload, or managed and listen");
     }
     h->file = tn_strdup(config->file);
     h->socket = tn_strdup(config->socket);
@@ -330,17 +348,14 @@ static int open_own(struct tn_haproxy *h, const struct tn_balancer *config, stru
             h->probe = tn_format("%s/turnout-%.8s.sock", dir, hash);
         }
         if (!is_bind_path(h->probe)) {
-            return tn_error_set(err, TN_EPLAN,
-                                "balancer '%s': the path of socket is too long or holds characters that "
-                                "haproxy cannot take",
-                                config->name);
+            return tn_error_set(
+                err, TN_EPLAN, "the path of socket is too long or holds characters that haproxy cannot take");
         }
         h->probe_bind = tn_format("unix@%s mode 660", h->probe);
         return TN_OK;
     }
     if (!tn_haproxy_listen(config->socket, host, &port) || host[0] == '*') {
-        return tn_error_set(err, TN_EPLAN, "balancer '%s': socket is neither a path nor address:port",
-                            config->name);
+        return tn_error_set(err, TN_EPLAN, "socket is neither a path nor address:port");
     }
     tn_sha256_hex(name, strlen(name), hash);
     hash[6] = '\0';
@@ -366,12 +381,11 @@ struct tn_balancer_driver *tn_haproxy_open(const struct tn_plan *plan, const str
     int code = TN_OK;
     if (!tn_haproxy_is_name(plan->name) || !tn_haproxy_is_name(config->name) ||
         (environment[0] != '\0' && !tn_haproxy_is_name(environment))) {
-        code = tn_error_set(err, TN_EPLAN,
-                            "balancer '%s': the application's, environment's or balancer's name is not fit "
-                            "for haproxy",
-                            config->name);
+        code = tn_error_set(
+            err, TN_EPLAN,
+            "the name of the application, the environment or the balancer is not fit for haproxy");
     } else if (host->ops->talk == NULL) {
-        code = tn_error_set(err, TN_EUNSUPPORTED, "balancer '%s': haproxy on %s", config->name, host->name);
+        code = tn_error_set(err, TN_EUNSUPPORTED, "haproxy cannot be driven on %s", host->name);
     } else if (config->managed != NULL) {
         code = open_managed(h, config, managed_dir, err);
     } else {

@@ -10,6 +10,7 @@
  *   managed.c  HAProxy as a program of ours, under the shim
  *   link.c     the two channels: runtime API and probe frontend
  *   apply.c    the one operation that changes anything
+ *   left.c     servers that left the file
  *   confirm.c  its wait for new servers to have answered
  *   haproxy.c  the driver: observe, current, remove, doctor
  *
@@ -112,6 +113,7 @@ struct tn_haproxy_server {
     char check[16];   /* check_status: "L7OK"; "" before the first */
     int64_t running;  /* scur + qcur */
     int64_t answered; /* answers that came from this server */
+    bool up;          /* status is "UP"; "UP 1/2" is not */
     bool has_state, has_stat;
 };
 struct tn_haproxy_runtime {
@@ -138,7 +140,9 @@ bool tn_haproxy_in_rotation(const struct tn_haproxy_server *s);
 bool tn_haproxy_in_maint(const struct tn_haproxy_server *s);
 bool tn_haproxy_at(const struct tn_haproxy_server *s,
                    const struct tn_haproxy_slot *slot); /* same address and port */
-/* Up, and a check has really passed: "UP" alone is what a server is before its first check. */
+/* A check of what is there now has passed. Measured on 2.6: at first a server is "UP" with the check "INI"; one that comes
+ * from maintenance is "UP 1/2" and still shows the last check of whoever had the slot before (L7OK), until its own first
+ * check makes it "UP" (`fall 2 rise 1` leaves that distance). */
 bool tn_haproxy_checked(const struct tn_haproxy_server *s);
 
 /* ---- slots.c */
@@ -167,6 +171,11 @@ int64_t tn_haproxy_established(const char *proc_net_tcp, const char *address, in
 int64_t tn_haproxy_connections(const char *address, int port);
 
 /* ---- the driver */
+struct tn_haproxy_left {
+    char *upstream; /* NULL when the caller did not say */
+    char *instance, *address;
+    int port;
+};
 struct tn_haproxy {
     struct tn_balancer_driver base;
     char *file, *socket, *probe, *probe_bind, *listen;
@@ -175,7 +184,19 @@ struct tn_haproxy {
     int dir_fd; /* managed, when the folder's name is too long for a socket address; else -1 */
     struct tn_haproxy_identity id;
     int64_t timeout;
+    struct tn_haproxy_left *left; /* see left.c */
+    size_t n_left, cap_left;
 };
+
+/* ---- left.c */
+/* Servers that are no longer in the file: an old worker may still carry their requests. */
+void tn_haproxy_note_left(struct tn_haproxy *h, const struct tn_haproxy_file *old,
+                          const struct tn_haproxy_file *now);
+int tn_haproxy_watch_drain(struct tn_balancer_driver *b, const char *instance, const char *address, int port,
+                           struct tn_error **err);
+/* Adds a row for each of them that has none. `pid` 0: HAProxy does not run. */
+void tn_haproxy_observe_left(const struct tn_haproxy *h, int64_t pid, struct tn_balancer_status *out);
+void tn_haproxy_left_clear(struct tn_haproxy *h);
 
 /* ---- link.c */
 /* What runs. TN_EUNREACHABLE when HAProxy does not answer. Requests that older workers carry are counted in. */
@@ -209,5 +230,7 @@ char *tn_haproxy_complaint(const struct tn_haproxy *h, size_t from);
 int tn_haproxy_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
                      const char *const *confirm_new, size_t n_confirm, bool force, char **note,
                      struct tn_error **err);
+int tn_haproxy_differs(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
+                       struct tn_error **err);
 
 #endif

@@ -12,11 +12,7 @@ int tn_haproxy_tell(struct tn_haproxy *h, struct tn_cancel *c, const char *comma
                     struct tn_error **err)
 {
     tn_autofree char *line = tn_format("%s\n", commands);
-    int code = h->base.host->ops->talk(h->base.host, c, h->socket, line, TALK_MS, answer, err);
-    if (code < 0) {
-        return tn_error_prefix(err, "balancer '%s'", h->id.balancer);
-    }
-    return TN_OK;
+    return h->base.host->ops->talk(h->base.host, c, h->socket, line, TALK_MS, answer, err);
 }
 
 /* Only servers that are being left: what serves is counted by the worker that gives it its requests. */
@@ -54,11 +50,10 @@ int tn_haproxy_ask(struct tn_haproxy *h, struct tn_cancel *c, const struct tn_ha
     }
     tn_autofree char *frontend = tn_haproxy_frontend(&h->id, ours->generation);
     code = tn_haproxy_answer(answer.data != NULL ? answer.data : "", ours, frontend, out, err);
-    if (code < 0) {
-        return tn_error_prefix(err, "balancer '%s'", h->id.balancer);
+    if (code == TN_OK) {
+        count_old_workers(h, out);
     }
-    count_old_workers(h, out);
-    return TN_OK;
+    return code;
 }
 
 int tn_haproxy_probe(struct tn_haproxy *h, struct tn_cancel *c, const struct tn_upstream *u, size_t slot,

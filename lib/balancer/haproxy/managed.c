@@ -70,8 +70,7 @@ int tn_haproxy_program(struct tn_haproxy *h, struct tn_error **err)
         dir = end;
     }
     if (h->program == NULL) {
-        tn_error_set(err, TN_ENOTFOUND, "balancer '%s': the program 'haproxy' is not installed",
-                     h->id.balancer);
+        tn_error_set(err, TN_ENOTFOUND, "the program 'haproxy' is not installed");
         return tn_error_hint(err, "apt-get install haproxy");
     }
     return TN_OK;

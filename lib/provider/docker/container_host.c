@@ -71,7 +71,8 @@ static int fetch(struct container_host *self, const char *path, size_t max, stru
     return tn_error_set(err, TN_EFAIL, "%s: file '%s': too many links", self->base.name, path);
 }
 
-static char *host_read(struct tn_host *h, const char *path, size_t max, size_t *out_len, struct tn_error **err)
+static char *host_read(struct tn_host *h, const char *path, size_t max, size_t *out_len,
+                       struct tn_error **err)
 {
     tn_autobuf archive = TN_BUF_INIT(0);
     struct tn_tar_entry entry;
@@ -91,11 +92,12 @@ static char *host_read(struct tn_host *h, const char *path, size_t max, size_t *
 }
 
 /* A command that must succeed. */
-static int run_or_fail(struct container_host *self, const char *const *argv, const char *what, struct tn_error **err)
+static int run_or_fail(struct container_host *self, const char *const *argv, const char *what,
+                       struct tn_error **err)
 {
     struct tn_run_result r = {0};
-    int code = tn_docker_exec_in(self->d, self->host, NULL, self->container, self->base.name, argv, FILE_TIMEOUT_MS,
-                                 &r, err);
+    int code = tn_docker_exec_in(self->d, self->host, NULL, self->container, self->base.name, argv,
+                                 FILE_TIMEOUT_MS, &r, err);
     if (code == TN_OK && r.exit_code != 0)
         code = tn_error_set(err, TN_EIO, "%s: %s: %s", self->base.name, what,
                             r.err_text.len > 0 ? r.err_text.data : "failed");

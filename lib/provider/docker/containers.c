@@ -40,14 +40,15 @@ static int look_at_holder(struct tn_docker *d, size_t host, struct tn_cancel *c,
                             theirs != NULL ? theirs : "?");
     else
         code = tn_error_set(err, TN_ESTRANGER,
-                            "container '%s': the name is taken by a container that is not ours (id %.12s)", name,
-                            in.id);
+                            "container '%s': the name is taken by a container that is not ours (id %.12s)",
+                            name, in.id);
     json_decref(owner);
     return code;
 }
 
-int tn_docker_create(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name, const char *effect,
-                     const json_t *body, char **id, bool *taken_over, struct tn_error **err)
+int tn_docker_create(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name,
+                     const char *effect, const json_t *body, char **id, bool *taken_over,
+                     struct tn_error **err)
 {
     tn_autofree char *escaped = tn_docker_escape(name);
     tn_autofree char *path = tn_format("/containers/create?name=%s", escaped);
@@ -75,8 +76,8 @@ int tn_docker_create(struct tn_docker *d, size_t host, struct tn_cancel *c, cons
     return code;
 }
 
-int tn_docker_start_id(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name, const char *id,
-                       struct tn_error **err)
+int tn_docker_start_id(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name,
+                       const char *id, struct tn_error **err)
 {
     tn_autofree char *path = tn_format("/containers/%s/start", id);
     tn_autofree char *what = tn_format("container '%s'", name);
@@ -98,7 +99,8 @@ static bool was_refused(int code)
     return code != TN_EUNKNOWN && code != TN_ETIMEOUT && code != TN_ECANCELLED && code != TN_EUNREACHABLE;
 }
 
-int tn_docker_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, struct tn_error **err)
+int tn_docker_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                    struct tn_error **err)
 {
     struct tn_docker *d = tn_docker_of(p);
     int code = tn_docker_ensure(d, s->host, c, s, err);
@@ -127,8 +129,8 @@ int tn_docker_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_
 
 /* ---- restart policy ---------------------------------------------------------------------------------- */
 
-static int update_policy(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id, const char *name,
-                         const char *policy, struct tn_error **err)
+static int update_policy(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id,
+                         const char *name, const char *policy, struct tn_error **err)
 {
     tn_autofree char *path = tn_format("/containers/%s/update", id);
     tn_autofree char *what = tn_format("restart policy of container '%s'", name);
@@ -221,9 +223,10 @@ static int stop_id(struct tn_docker *d, const struct tn_instance *i, struct tn_c
         return api;
     tn_autofree char *escaped = signal != NULL ? tn_docker_escape(signal) : NULL;
     /* Older engines take the signal from the container, which was made with it. */
-    tn_autofree char *by = escaped != NULL && api >= API_STOP_SIGNAL ? tn_format("&signal=%s", escaped) : NULL;
-    tn_autofree char *path = tn_format("/containers/%s/stop?t=%lld%s", i->id, (long long)(grace_ms + 999) / 1000,
-                                       by != NULL ? by : "");
+    tn_autofree char *by =
+        escaped != NULL && api >= API_STOP_SIGNAL ? tn_format("&signal=%s", escaped) : NULL;
+    tn_autofree char *path = tn_format("/containers/%s/stop?t=%lld%s", i->id,
+                                       (long long)(grace_ms + 999) / 1000, by != NULL ? by : "");
     tn_autofree char *what = tn_format("stop of container '%s'", i->name);
     struct tn_call call = {.method = "POST", .path = path, .timeout_ms = grace_ms + STOP_EXTRA_MS};
     int code = tn_engine_json(d, i->host, c, &call, what, NULL, err);
@@ -238,12 +241,12 @@ static int check_is_ours(struct tn_docker *d, const struct tn_instance *i, const
     if (tn_streq(app, d->base.plan->name) &&
         (i->environment == NULL || tn_streq(environment != NULL ? environment : "", i->environment)))
         return TN_OK;
-    return tn_error_set(err, TN_ESTRANGER, "container '%s' (id %.12s): does not carry our labels, not removed",
-                        i->name, in->id);
+    return tn_error_set(err, TN_ESTRANGER,
+                        "container '%s' (id %.12s): does not carry our labels, not removed", i->name, in->id);
 }
 
-int tn_docker_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, const char *signal,
-                   int64_t grace_ms, struct tn_error **err)
+int tn_docker_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
+                   const char *signal, int64_t grace_ms, struct tn_error **err)
 {
     struct tn_docker *d = tn_docker_of(p);
     json_t *owner = NULL;
@@ -257,7 +260,8 @@ int tn_docker_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_i
     if (code != TN_OK)
         return tn_error_move(err, &why);
     code = check_is_ours(d, i, &in, err);
-    bool restarts = in.restart_policy != NULL && *in.restart_policy != '\0' && strcmp(in.restart_policy, "no") != 0;
+    bool restarts =
+        in.restart_policy != NULL && *in.restart_policy != '\0' && strcmp(in.restart_policy, "no") != 0;
     bool alive = in.running || tn_streq(in.status, "restarting") || tn_streq(in.status, "paused");
     json_decref(owner);
     /* An engine that restarts in the middle must not bring it back. */

@@ -65,9 +65,8 @@ static int doctor_host(struct tn_docker *d, size_t host, struct tn_cancel *c, re
     if (code == TN_OK) {
         const char *number = tn_docker_text(version, "Version");
         const char *newest = tn_docker_text(version, "ApiVersion");
-        tn_autofree char *text =
-            tn_format("engine '%s': Docker %s, API %s, turnout speaks 1.%d", e->url,
-                      number != NULL ? number : "?", newest != NULL ? newest : "?", api);
+        tn_autofree char *text = tn_format("engine '%s': Docker %s, API %s, turnout speaks 1.%d", e->url,
+                                           number != NULL ? number : "?", newest != NULL ? newest : "?", api);
         report(arg, true, text);
         report_space(e, info, report, arg);
     } else {

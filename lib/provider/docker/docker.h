@@ -28,14 +28,14 @@ enum {
 };
 
 struct tn_engine {
-    char *url;     /* for people and as id: unix:///absolute/path, tcp://host:port */
-    char *socket;  /* path, or NULL */
-    char *base;    /* http://localhost, https://host:port */
+    char *url;    /* for people and as id: unix:///absolute/path, tcp://host:port */
+    char *socket; /* path, or NULL */
+    char *base;   /* http://localhost, https://host:port */
     char *ca_file, *cert_file, *key_file;
     char *address; /* where its published ports are reached */
     bool local;    /* its ports are ports of this machine */
     pthread_mutex_t lock;
-    int api; /* negotiated minor version, 0 = not yet asked; under the lock */
+    int api;                                /* negotiated minor version, 0 = not yet asked; under the lock */
     pthread_mutex_t making;                 /* held while networks and volumes are made */
     char **ready_networks, **ready_volumes; /* seen or made by this process; under `making` */
     size_t n_ready_networks, n_ready_volumes;
@@ -118,17 +118,19 @@ int tn_docker_observe(struct tn_provider *p, struct tn_cancel *c, const char *ap
 
 /* ---- containers.c ---------------------------------------------------------------------------------- */
 
-int tn_docker_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, struct tn_error **err);
-int tn_docker_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, const char *signal,
-                   int64_t grace_ms, struct tn_error **err);
+int tn_docker_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                    struct tn_error **err);
+int tn_docker_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
+                   const char *signal, int64_t grace_ms, struct tn_error **err);
 int tn_docker_set_restart(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
                           const char *policy, struct tn_error **err);
 /* Creates the container or takes over the one of the same effect; *id (caller frees). Shared with tasks. */
-int tn_docker_create(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name, const char *effect,
-                     const json_t *body, char **id, bool *taken_over, struct tn_error **err);
+int tn_docker_create(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name,
+                     const char *effect, const json_t *body, char **id, bool *taken_over,
+                     struct tn_error **err);
 /* POST start; a port clash is TN_EBUSY. */
-int tn_docker_start_id(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name, const char *id,
-                       struct tn_error **err);
+int tn_docker_start_id(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name,
+                       const char *id, struct tn_error **err);
 /* DELETE, waits for a removal that is under way. Absent = success. */
 int tn_docker_remove_id(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id, bool force,
                         struct tn_error **err);
@@ -148,10 +150,12 @@ int tn_docker_registry_auth(const struct tn_plan *plan, const struct tn_cluster 
 
 /* ---- exec.c, task.c, docs.c, container_host.c ------------------------------------------------------ */
 
-int tn_docker_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail, bool follow,
-                   bool (*on_data)(void *arg, const char *data, size_t n), void *arg, struct tn_error **err);
+int tn_docker_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail,
+                   bool follow, bool (*on_data)(void *arg, const char *data, size_t n), void *arg,
+                   struct tn_error **err);
 int tn_docker_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
-                   const char *const *argv, int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err);
+                   const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                   struct tn_error **err);
 /* Exec by host and container; TN_ENOTFOUND when the program is not there. `what` names it in messages. */
 int tn_docker_exec_in(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id, const char *what,
                       const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
@@ -159,8 +163,9 @@ int tn_docker_exec_in(struct tn_docker *d, size_t host, struct tn_cancel *c, con
 /* All output of a container into out (both streams apart). */
 int tn_docker_collect_logs(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id, bool tty,
                            struct tn_run_result *out, struct tn_error **err);
-int tn_docker_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, const char *const *argv,
-                   int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err);
+int tn_docker_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                   const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                   struct tn_error **err);
 int tn_docker_doc_create(struct tn_provider *p, struct tn_cancel *c, size_t host, const char *name,
                          const json_t *body, json_t **existing, struct tn_error **err);
 int tn_docker_doc_list(struct tn_provider *p, struct tn_cancel *c, size_t host, const char *prefix,

@@ -11,7 +11,8 @@
 enum { DOC_TIMEOUT_MS = 10000, NONCE_DIGITS = 32, DOCS_MAX = 64 * 1024 * 1024 };
 
 /* Whether the volume in the engine's answer is the one that this call made. */
-static int judge(const json_t *volume, const char *name, const char *nonce, json_t **existing, struct tn_error **err)
+static int judge(const json_t *volume, const char *name, const char *nonce, json_t **existing,
+                 struct tn_error **err)
 {
     const json_t *labels = json_object_get(volume, "Labels");
     if (tn_streq(tn_docker_text(labels, TN_LABEL_DOC_NONCE), nonce))

@@ -166,15 +166,16 @@ static int send_to(struct tn_docker *d, struct tn_engine *e, struct tn_cancel *c
 static int negotiate(struct tn_docker *d, struct tn_engine *e, struct tn_cancel *c, struct tn_error **err)
 {
     tn_autofree char *url = tn_format("%s/_ping", e->base);
-    struct tn_http_request rq = {.method = "GET", .url = url, .timeout_ms = PING_TIMEOUT_MS, .max_answer = 4096};
+    struct tn_http_request rq = {
+        .method = "GET", .url = url, .timeout_ms = PING_TIMEOUT_MS, .max_answer = 4096};
     struct tn_http_answer a;
     int code = send_to(d, e, c, &rq, &a, err);
     if (code != TN_OK)
         return code;
     int newest = tn_docker_api_minor(a.api_version);
     if (newest < 0)
-        code = tn_error_set(err, TN_EPROTO, "engine '%s': answers, but is no Docker engine (status %d)", e->url,
-                            a.status);
+        code = tn_error_set(err, TN_EPROTO, "engine '%s': answers, but is no Docker engine (status %d)",
+                            e->url, a.status);
     else if (newest < TN_DOCKER_API_OLDEST)
         code = tn_error_set(err, TN_EUNSUPPORTED, "engine '%s': speaks API 1.%d, turnout needs 1.%d or newer",
                             e->url, newest, TN_DOCKER_API_OLDEST);
@@ -227,7 +228,9 @@ int tn_engine_call(struct tn_docker *d, size_t host, struct tn_cancel *c, const 
         .headers = headers,
         .body = text != NULL ? text : call->body,
         .body_len = text != NULL ? strlen(text) : call->body_len,
-        .timeout_ms = call->timeout_ms == 0 ? TN_DOCKER_TIMEOUT_MS : call->timeout_ms < 0 ? 0 : call->timeout_ms,
+        .timeout_ms = call->timeout_ms == 0  ? TN_DOCKER_TIMEOUT_MS
+                      : call->timeout_ms < 0 ? 0
+                                             : call->timeout_ms,
         .stall_ms = call->stall_ms,
         .max_answer = call->max_answer,
         .on_data = call->on_data,

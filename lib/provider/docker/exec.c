@@ -56,8 +56,8 @@ static int collect(struct tn_docker *d, size_t host, struct tn_cancel *c, struct
 
 /* ---- exec --------------------------------------------------------------------------------------------- */
 
-static int create_exec(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id, const char *what,
-                       const char *const *argv, char **exec_id, struct tn_error **err)
+static int create_exec(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id,
+                       const char *what, const char *const *argv, char **exec_id, struct tn_error **err)
 {
     tn_autofree char *path = tn_format("/containers/%s/exec", id);
     json_t *body = tn_docker_exec_body(argv);
@@ -139,7 +139,8 @@ int tn_docker_exec_in(struct tn_docker *d, size_t host, struct tn_cancel *c, con
 }
 
 int tn_docker_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i,
-                   const char *const *argv, int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err)
+                   const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                   struct tn_error **err)
 {
     tn_autofree char *what = tn_format("container '%s'", i->name);
     return tn_docker_exec_in(tn_docker_of(p), i->host, c, i->id, what, argv, timeout_ms, out, err);
@@ -164,8 +165,9 @@ static bool on_log(void *arg, enum tn_stream_kind kind, const char *data, size_t
     return r->on_data(r->arg, data, n);
 }
 
-int tn_docker_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail, bool follow,
-                   bool (*on_data)(void *arg, const char *data, size_t n), void *arg, struct tn_error **err)
+int tn_docker_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail,
+                   bool follow, bool (*on_data)(void *arg, const char *data, size_t n), void *arg,
+                   struct tn_error **err)
 {
     struct tn_docker *d = tn_docker_of(p);
     json_t *owner = NULL;

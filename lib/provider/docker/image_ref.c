@@ -57,8 +57,8 @@ static bool path_is_valid(const char *path)
 
 static bool port_is_valid(const char *s)
 {
-    size_t n = strspn(s, "0123456789");
-    return n > 0 && n <= 5 && s[n] == '\0' && atoi(s) > 0 && atoi(s) <= 65535;
+    int64_t port;
+    return strspn(s, "0123456789") == strlen(s) && tn_parse_int(s, &port) && port > 0 && port <= 65535;
 }
 
 static bool label_is_valid(const char *s, size_t n)
@@ -111,14 +111,22 @@ bool tn_image_is_id(const char *text)
 }
 
 /* The first part is a registry when it looks like a host; otherwise it is a path on Docker Hub. */
+static bool begins_with_host(const char *name)
+{
+    size_t n = strcspn(name, "/");
+    if (name[n] != '/' || n == 0)
+        return false;
+    bool host = memchr(name, '.', n) != NULL || memchr(name, ':', n) != NULL ||
+                (n == 9 && strncmp(name, "localhost", 9) == 0);
+    for (size_t i = 0; i < n; i++)
+        host = host || isupper((unsigned char)name[i]);
+    return host;
+}
+
 static void split_domain(const char *name, struct tn_image_ref *r)
 {
     size_t n = strcspn(name, "/");
-    bool host = name[n] == '/' && n > 0 &&
-                (memchr(name, '.', n) != NULL || memchr(name, ':', n) != NULL ||
-                 (n == 9 && strncmp(name, "localhost", 9) == 0));
-    for (size_t i = 0; i < n && name[n] == '/'; i++)
-        host = host || isupper((unsigned char)name[i]);
+    bool host = begins_with_host(name);
     r->domain = host ? tn_strndup(name, n) : tn_strdup("docker.io");
     const char *path = host ? name + n + 1 : name;
     if (tn_streq(r->domain, "index.docker.io")) {
@@ -185,6 +193,8 @@ char *tn_image_ref_repository(const struct tn_image_ref *r)
         return tn_format("%s/%s", r->domain, r->path);
     /* Only one level may be left out: docker.io/library/a/b is not a/b. */
     bool official = tn_starts_with(r->path, "library/") && strchr(r->path + 8, '/') == NULL;
+    if (begins_with_host(r->path))
+        return tn_format("docker.io/%s", r->path); /* docker.io/a.b/c is on the Hub, a.b/c is on a.b */
     return tn_strdup(official ? r->path + 8 : r->path);
 }
 

@@ -25,8 +25,8 @@ enum {
 
 /* ---- asking the engine and the registry ---------------------------------------------------------------- */
 
-static int inspect_image(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name, json_t **out,
-                         struct tn_error **err)
+static int inspect_image(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name,
+                         json_t **out, struct tn_error **err)
 {
     tn_autofree char *path = tn_format("/images/%s/json", name);
     tn_autofree char *what = tn_format("image '%s'", name);
@@ -64,37 +64,56 @@ static void wanted_clear(struct wanted *w)
         tn_secret_free(w->auth, strlen(w->auth));
 }
 
-static bool is_rate_limit(const char *words)
+static bool is_rate_limit(const char *words, int status)
 {
-    return strstr(words, "toomanyrequests") != NULL || strstr(words, "429 Too Many Requests") != NULL;
+    return status == 429 || strstr(words, "toomanyrequests") != NULL ||
+           strstr(words, "429 Too Many Requests") != NULL;
+}
+
+static bool wants_login(const char *words, int status)
+{
+    return status == 401 || status == 403 || strstr(words, "unauthorized") != NULL ||
+           strstr(words, "no basic auth credentials") != NULL ||
+           strstr(words, "authentication required") != NULL;
+}
+
+static bool is_absent(const char *words, int status)
+{
+    return status == 404 || strstr(words, "not found") != NULL || strstr(words, "manifest unknown") != NULL;
+}
+
+static int login_refused(const struct wanted *w, const char *words, struct tn_error **err)
+{
+    const char *r = w->ref.domain;
+    if (w->user != NULL) {
+        tn_error_set(err, TN_EAUTH, "image '%s': registry '%s' refused the login of '%s': %s", w->name, r,
+                     w->user, words);
+        tn_error_hint(err, "check docker.registry in the plan, or run docker login %s", r);
+    } else {
+        tn_error_set(err, TN_EAUTH, "image '%s': registry '%s' wants a login: %s", w->name, r, words);
+        tn_error_hint(err, "give docker.registry in the plan, or run docker login %s", r);
+    }
+    return TN_EAUTH;
 }
 
 /* The registry's no, as the engine reports it. Hub says "denied" for what does not exist as well, so without a login
  * it is read as not found. */
-static int registry_said(const struct wanted *w, const char *words, int status, bool pulling, struct tn_error **err)
+static int registry_said(const struct wanted *w, const char *words, int status, bool pulling,
+                         struct tn_error **err)
 {
-    const char *r = w->ref.domain;
-    if (is_rate_limit(words) || status == 429) {
-        tn_error_set(err, TN_EFAIL, "image '%s': registry '%s' has had too many requests: %s", w->name, r, words);
+    if (is_rate_limit(words, status)) {
+        tn_error_set(err, TN_EFAIL, "image '%s': registry '%s' has had too many requests: %s", w->name,
+                     w->ref.domain, words);
         tn_error_hint(err, "wait, or log in: registries allow more to known users");
         return TN_EFAIL;
     }
-    bool login = status == 401 || status == 403 || strstr(words, "unauthorized") != NULL ||
-                 strstr(words, "no basic auth credentials") != NULL || strstr(words, "authentication required") != NULL;
-    if (login && w->user != NULL) {
-        tn_error_set(err, TN_EAUTH, "image '%s': registry '%s' refused the login of '%s': %s", w->name, r, w->user,
-                     words);
-        tn_error_hint(err, "check docker.registry in the plan, or run docker login %s", r);
-        return TN_EAUTH;
-    }
-    if (login && strcmp(r, "docker.io") != 0) {
-        tn_error_set(err, TN_EAUTH, "image '%s': registry '%s' wants a login: %s", w->name, r, words);
-        tn_error_hint(err, "give docker.registry in the plan, or run docker login %s", r);
-        return TN_EAUTH;
-    }
-    if (pulling && status != 404 && strstr(words, "not found") == NULL && strstr(words, "manifest unknown") == NULL)
+    bool login = wants_login(words, status);
+    if (login && (w->user != NULL || strcmp(w->ref.domain, "docker.io") != 0))
+        return login_refused(w, words, err);
+    if (pulling && !login && !is_absent(words, status))
         return tn_error_set(err, TN_EFAIL, "pull of image '%s': %s", w->name, words);
-    tn_error_set(err, TN_ENOTFOUND, "image '%s': not on the engine and the registry says: %s", w->name, words);
+    tn_error_set(err, TN_ENOTFOUND, "image '%s': not on the engine and the registry says: %s", w->name,
+                 words);
     if (login)
         tn_error_hint(err, "docker.io answers the same when a login is needed");
     return TN_ENOTFOUND;
@@ -129,8 +148,8 @@ static char *ask_registry(struct tn_docker *d, size_t host, struct tn_cancel *c,
 /* ---- resolve --------------------------------------------------------------------------------------------- */
 
 /* On the engine, or NULL; *code tells why not when the engine did not answer. */
-static char *ask_engine(struct tn_docker *d, size_t host, struct tn_cancel *c, const struct wanted *w, char **note,
-                        int *code, struct tn_error **err)
+static char *ask_engine(struct tn_docker *d, size_t host, struct tn_cancel *c, const struct wanted *w,
+                        char **note, int *code, struct tn_error **err)
 {
     json_t *image = NULL;
     *code = inspect_image(d, host, c, w->name, &image, err);
@@ -144,36 +163,51 @@ static char *ask_engine(struct tn_docker *d, size_t host, struct tn_cancel *c, c
 static char *resolve_at_registry(struct tn_docker *d, size_t host, struct tn_cancel *c, struct wanted *w,
                                  struct tn_error **err)
 {
-    if (tn_docker_registry_auth(d->base.plan, d->base.cluster, c, w->ref.domain, &w->auth, &w->user, err) != TN_OK) {
+    if (tn_docker_registry_auth(d->base.plan, d->base.cluster, c, w->ref.domain, &w->auth, &w->user, err) !=
+        TN_OK) {
         tn_error_prefix(err, "image '%s'", w->name);
         return NULL;
     }
     return ask_registry(d, host, c, w, err);
 }
 
-static char *resolve_on(struct tn_docker *d, size_t host, struct tn_cancel *c, struct wanted *w, const char *pull,
-                        char **note, struct tn_error **err)
+/* pull: always. A registry that does not answer leaves what the engine has; one that refuses the login does not. */
+static char *resolve_always(struct tn_docker *d, size_t host, struct tn_cancel *c, struct wanted *w,
+                            char **note, struct tn_error **err)
 {
-    bool always = tn_streq(pull, "always");
-    int code = TN_ENOTFOUND;
-    char *found = NULL;
-    struct tn_error *engine = NULL, *registry = NULL;
-    if (!always)
+    struct tn_error *registry = NULL, *engine = NULL;
+    int code;
+    char *found = resolve_at_registry(d, host, c, w, &registry);
+    if (found == NULL && registry->code != TN_EAUTH && registry->code != TN_ECANCELLED) {
         found = ask_engine(d, host, c, w, note, &code, &engine);
-    if (found == NULL && code == TN_ENOTFOUND && tn_streq(pull, "never"))
-        tn_error_set(&engine, TN_ENOTFOUND, "image '%s': not on the engine, and pull is never", w->name);
-    else if (found == NULL && code == TN_ENOTFOUND)
-        found = resolve_at_registry(d, host, c, w, &registry);
-    if (found == NULL && always && registry->code != TN_EAUTH && registry->code != TN_ECANCELLED)
-        found = ask_engine(d, host, c, w, note, &code, &engine);
-    if (found != NULL && registry != NULL && note != NULL && *note == NULL)
-        *note = tn_format("image '%s': registry '%s' gave no answer: the engine's own copy is used", w->name,
-                          w->ref.domain);
+        if (found != NULL && note != NULL && *note == NULL)
+            *note = tn_format("image '%s': registry '%s' gave no answer: the engine's own copy is used",
+                              w->name, w->ref.domain);
+    }
     if (found == NULL)
-        tn_error_move(err, registry != NULL ? &registry : &engine);
-    tn_error_free(engine);
+        tn_error_move(err, &registry);
     tn_error_free(registry);
+    tn_error_free(engine);
     return found;
+}
+
+/* pull: missing, never. */
+static char *resolve_local_first(struct tn_docker *d, size_t host, struct tn_cancel *c, struct wanted *w,
+                                 bool never, char **note, struct tn_error **err)
+{
+    struct tn_error *why = NULL;
+    int code;
+    char *found = ask_engine(d, host, c, w, note, &code, &why);
+    if (found != NULL)
+        return found;
+    if (code == TN_ENOTFOUND && !never) {
+        tn_error_free(why);
+        return resolve_at_registry(d, host, c, w, err);
+    }
+    if (code == TN_ENOTFOUND)
+        tn_error_set(&why, TN_ENOTFOUND, "image '%s': not on the engine, and pull is never", w->name);
+    tn_error_move(err, &why);
+    return NULL;
 }
 
 /* The first engine that can be spoken to; the others get the same digest. */
@@ -209,7 +243,9 @@ char *tn_docker_resolve(struct tn_provider *p, struct tn_cancel *c, const struct
     if (w.ref.digest != NULL)
         found = tn_strdup(w.name);
     else if (first_engine(d, c, &host, err) == TN_OK)
-        found = resolve_on(d, host, c, &w, s->pull, note, err);
+        found = tn_streq(s->pull, "always")
+                    ? resolve_always(d, host, c, &w, note, err)
+                    : resolve_local_first(d, host, c, &w, tn_streq(s->pull, "never"), note, err);
     wanted_clear(&w);
     return found;
 }
@@ -270,9 +306,10 @@ static int pull_once(struct preparation *t, bool *again, struct tn_error **err)
         tn_autofree char *words =
             stream.error != NULL ? tn_strdup(stream.error) : tn_docker_message(a.body.data, a.body.len);
         code = registry_said(t->w, words, a.status, true, err);
-        *again = a.status >= 500 && code != TN_EAUTH && !is_rate_limit(words);
+        *again = a.status >= 500 && code != TN_EAUTH && !is_rate_limit(words, a.status);
     } else if (!tn_pull_is_clean(&stream)) {
-        code = tn_error_set(err, TN_EPROTO, "pull of image '%s': the engine's progress ended in the middle", t->ref);
+        code = tn_error_set(err, TN_EPROTO, "pull of image '%s': the engine's progress ended in the middle",
+                            t->ref);
     }
     tn_http_answer_clear(&a);
     tn_pull_clear(&stream);
@@ -325,11 +362,13 @@ static int prepare_host(struct preparation *t)
         return tn_error_move(&t->err, &absent);
     tn_error_free(absent);
     if (t->w == NULL) {
-        tn_error_set(&t->err, TN_ENOTFOUND, "image '%s': not on engine '%s', and no registry has it", t->ref, host);
+        tn_error_set(&t->err, TN_ENOTFOUND, "image '%s': not on engine '%s', and no registry has it", t->ref,
+                     host);
         return tn_error_hint(&t->err, "load it there, or push it to a registry");
     }
     if (tn_streq(t->pull, "never"))
-        return tn_error_set(&t->err, TN_ENOTFOUND, "image '%s': not on engine '%s', and pull is never", t->ref, host);
+        return tn_error_set(&t->err, TN_ENOTFOUND, "image '%s': not on engine '%s', and pull is never",
+                            t->ref, host);
     code = pull_image(t, &t->err);
     if (code == TN_OK && (code = check_present(t, &t->err)) != TN_OK)
         tn_error_prefix(&t->err, "pulled, but engine '%s' does not have it", host);
@@ -371,8 +410,8 @@ static int prepare_all(struct tn_docker *d, struct tn_cancel *c, const struct wa
     return code;
 }
 
-int tn_docker_prepare(struct tn_provider *p, struct tn_cancel *c, const struct tn_service *s, const char *image_ref,
-                      tn_progress_fn progress, void *arg, struct tn_error **err)
+int tn_docker_prepare(struct tn_provider *p, struct tn_cancel *c, const struct tn_service *s,
+                      const char *image_ref, tn_progress_fn progress, void *arg, struct tn_error **err)
 {
     struct tn_docker *d = tn_docker_of(p);
     struct tn_progress shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .fn = progress, .arg = arg};

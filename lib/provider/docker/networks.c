@@ -20,8 +20,8 @@ static void remember(char ***names, size_t *n, const char *name)
 }
 
 /* Engines below API 1.44 would make a second network of the same name, so it is looked up first. */
-static int make_network(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name, const char *app,
-                        struct tn_error **err)
+static int make_network(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name,
+                        const char *app, struct tn_error **err)
 {
     tn_autofree char *escaped = tn_docker_escape(name);
     tn_autofree char *path = tn_format("/networks/%s", escaped);
@@ -48,8 +48,8 @@ static int make_network(struct tn_docker *d, size_t host, struct tn_cancel *c, c
 }
 
 /* Creating a volume that exists returns it as it is; 409 says that its driver is another one. */
-static int make_volume(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name, const char *app,
-                       struct tn_error **err)
+static int make_volume(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *name,
+                       const char *app, struct tn_error **err)
 {
     tn_autofree char *what = tn_format("volume '%s'", name);
     json_t *body = tn_docker_volume_body(name, app);

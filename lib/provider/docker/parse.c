@@ -10,7 +10,8 @@
 #include "lib/base/text.h"
 #include "lib/provider/docker/request.h"
 
-enum { MESSAGE_MAX = 200, PORTS_MAX = 16 };
+enum { MESSAGE_MAX = 1000, PORTS_MAX = 16 };
+#define SECONDS_MAX 100000000000 /* the year 5138 */
 
 json_t *tn_docker_json(const char *data, size_t len, struct tn_error **err)
 {
@@ -30,10 +31,11 @@ char *tn_docker_message(const char *data, size_t len)
 {
     json_t *o = json_loadb(data != NULL ? data : "", len, 0, NULL);
     const char *text = tn_docker_text(o, "message");
-    if (text == NULL && data != NULL && len > 0)
+    size_t max = text != NULL ? strlen(text) : len;
+    if (text == NULL && data != NULL)
         text = data;
-    char *message = text != NULL && *text != '\0' ? tn_strndup(text, strnlen(text, 4 * MESSAGE_MAX))
-                                                  : tn_strdup("no reason given");
+    max = max < MESSAGE_MAX ? max : MESSAGE_MAX;
+    char *message = text != NULL && max > 0 ? tn_strndup(text, max) : tn_strdup("no reason given");
     json_decref(o);
     size_t n = strlen(message);
     while (n > 0 && strchr(" \r\n", message[n - 1]) != NULL)
@@ -51,8 +53,8 @@ static int integer(const json_t *o, const char *key, int otherwise)
 int tn_docker_api_minor(const char *version)
 {
     int64_t minor;
-    if (version == NULL || !tn_starts_with(version, "1.") || !tn_parse_int(version + 2, &minor) || minor < 0 ||
-        minor > 9999)
+    if (version == NULL || !tn_starts_with(version, "1.") || !tn_parse_int(version + 2, &minor) ||
+        minor < 0 || minor > 9999)
         return -1;
     return (int)minor;
 }
@@ -60,9 +62,10 @@ int tn_docker_api_minor(const char *version)
 /* ---- containers ------------------------------------------------------------------------------------ */
 
 static const struct tn_name states[] = {
-    {"created", TN_RUN_CREATED},    {"running", TN_RUN_RUNNING}, {"paused", TN_RUN_RUNNING},
-    {"restarting", TN_RUN_EXITED},  {"exited", TN_RUN_EXITED},   {"dead", TN_RUN_EXITED},
-    {"removing", TN_RUN_EXITED},    {NULL, 0},
+    {"created", TN_RUN_CREATED}, {"running", TN_RUN_RUNNING},
+    {"paused", TN_RUN_RUNNING},  {"restarting", TN_RUN_EXITED},
+    {"exited", TN_RUN_EXITED},   {"dead", TN_RUN_EXITED},
+    {"removing", TN_RUN_EXITED}, {NULL, 0},
 };
 
 void tn_docker_status(const char *status, enum tn_native_health *health, int *exit_code)
@@ -142,8 +145,9 @@ static void read_instance(struct tn_instance *i, const json_t *c, const char *na
     i->exit_signal = tn_docker_signal_of(i->exit_code);
     if (i->state != TN_RUN_RUNNING || tn_streq(state, "paused"))
         i->detail = tn_strdup(status);
-    if (i->state != TN_RUN_CREATED)
-        i->started_at = (int64_t)json_integer_value(json_object_get(c, "Created")) * 1000;
+    json_int_t created = json_integer_value(json_object_get(c, "Created"));
+    if (i->state != TN_RUN_CREATED && created > 0 && created < SECONDS_MAX)
+        i->started_at = (int64_t)created * 1000;
     i->service = tn_strdup(tn_docker_text(labels, TN_LABEL_SERVICE));
     i->revision = tn_strdup(tn_docker_text(labels, TN_LABEL_REVISION));
     i->rollout = tn_strdup(tn_docker_text(labels, TN_LABEL_ROLLOUT));
@@ -169,7 +173,8 @@ int tn_docker_list(const json_t *list, size_t host, const char *address, struct 
         if (name == NULL || !is_id(tn_docker_text(c, "Id")))
             return tn_error_set(err, TN_EPROTO, "a container in the engine's list has no name or no id");
         if (tn_docker_text(labels, TN_LABEL_SERVICE) == NULL ||
-            tn_docker_text(labels, TN_LABEL_REVISION) == NULL || json_object_get(labels, TN_LABEL_HOOK) != NULL)
+            tn_docker_text(labels, TN_LABEL_REVISION) == NULL ||
+            json_object_get(labels, TN_LABEL_HOOK) != NULL)
             continue;
         TN_GROW(out->v, out->n, out->cap);
         struct tn_instance *i = &out->v[out->n++];

@@ -12,7 +12,7 @@
 
 /* Object (or array) of an answer's body; NULL with TN_EPROTO. New reference. */
 json_t *tn_docker_json(const char *data, size_t len, struct tn_error **err);
-/* The "message" of an error body, or its first 200 bytes. Caller frees. */
+/* The "message" of an error body, or the body as it is; at most 1000 bytes. Caller frees. */
 char *tn_docker_message(const char *data, size_t len);
 /* Text of a key, NULL when absent or of another type. Borrowed. */
 const char *tn_docker_text(const json_t *o, const char *key);

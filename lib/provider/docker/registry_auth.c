@@ -245,8 +245,9 @@ static int ask_helper(struct tn_cancel *c, const char *name, const char *domain,
     int code = here->ops->run(here, c, argv, server, HELPER_TIMEOUT_MS, &r, &why);
     tn_host_free(here);
     if (code == TN_ENOTFOUND)
-        code = tn_error_set(err, TN_EAUTH, "login for registry '%s': program '%s' of the docker config is missing",
-                            domain, program);
+        code = tn_error_set(err, TN_EAUTH,
+                            "login for registry '%s': program '%s' of the docker config is missing", domain,
+                            program);
     else if (code != TN_OK)
         code = tn_error_move(err, &why);
     tn_error_free(why);

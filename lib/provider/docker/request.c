@@ -229,7 +229,8 @@ static void put_logging(const struct tn_service *s, json_t *host)
     for (size_t i = 0; i < s->log_options.n; i++)
         put_text(options, s->log_options.v[i].name, s->log_options.v[i].value);
     put(host, "LogConfig",
-        json_pack("{s:s,s:o}", "Type", s->log_driver != NULL ? s->log_driver : "json-file", "Config", options));
+        json_pack("{s:s,s:o}", "Type", s->log_driver != NULL ? s->log_driver : "json-file", "Config",
+                  options));
 }
 
 /* ---- volumes and networks -------------------------------------------------------------------------- */
@@ -415,7 +416,8 @@ char *tn_docker_task_name(const char *app, const char *effect)
 
 json_t *tn_docker_exec_body(const char *const *argv)
 {
-    return json_pack("{s:b,s:b,s:b,s:o}", "AttachStdout", 1, "AttachStderr", 1, "Tty", 0, "Cmd", argv_list(argv));
+    return json_pack("{s:b,s:b,s:b,s:o}", "AttachStdout", 1, "AttachStderr", 1, "Tty", 0, "Cmd",
+                     argv_list(argv));
 }
 
 char *tn_docker_doc_volume(const char *name)

@@ -11,7 +11,7 @@
 /* Marks a container as a one-off run of ours, which is no instance. */
 #define TN_LABEL_HOOK "turnout.hook"
 /* On volumes that hold a document. */
-#define TN_LABEL_DOC_BODY "turnout.doc.body"
+#define TN_LABEL_DOC_BODY  "turnout.doc.body"
 #define TN_LABEL_DOC_NONCE "turnout.doc.nonce"
 
 enum { TN_DOC_MAX = 64 * 1024 };

@@ -28,8 +28,8 @@ static unsigned checksum(const unsigned char *h)
     return sum;
 }
 
-void tn_tar_write(struct tn_buf *out, const char *name, const void *data, size_t len, const struct tn_tar_entry *like,
-                  int64_t mtime_s)
+void tn_tar_write(struct tn_buf *out, const char *name, const void *data, size_t len,
+                  const struct tn_tar_entry *like, int64_t mtime_s)
 {
     static const char zeros[BLOCK];
     char h[BLOCK] = {0};
@@ -67,29 +67,45 @@ static int bad(struct tn_error **err, const char *why)
     return tn_error_set(err, TN_EPROTO, "archive from the engine: %s", why);
 }
 
+/* The header at `h`; *size is what its number says. */
+static const char *read_header(const char *h, struct tn_tar_entry *out, uint64_t *size)
+{
+    uint64_t sum, mode, uid, gid;
+    if (!octal(h + SIZE, 12, size) || !octal(h + CHECKSUM, 8, &sum) || !octal(h + MODE, 8, &mode) ||
+        !octal(h + UID, 8, &uid) || !octal(h + GID, 8, &gid))
+        return "a number in it is not readable";
+    if (sum != checksum((const unsigned char *)h))
+        return "its checksum is wrong";
+    *out = (struct tn_tar_entry){.type = h[TYPE] == '\0' ? '0' : h[TYPE],
+                                 .mode = (unsigned)mode & 07777u,
+                                 .uid = (unsigned)uid,
+                                 .gid = (unsigned)gid,
+                                 .data = h + BLOCK,
+                                 .len = (size_t)*size};
+    memcpy(out->link, h + LINK, 100);
+    return NULL;
+}
+
+/* pax and GNU headers that only extend the next one. */
+static bool is_extension(char type)
+{
+    return type == 'x' || type == 'g' || type == 'L' || type == 'K';
+}
+
 int tn_tar_first(const char *archive, size_t len, struct tn_tar_entry *out, struct tn_error **err)
 {
     size_t at = 0;
     while (at + BLOCK <= len && archive[at] != '\0') {
-        const char *h = archive + at;
-        uint64_t size, sum, mode, uid, gid;
-        if (!octal(h + SIZE, 12, &size) || !octal(h + CHECKSUM, 8, &sum) || !octal(h + MODE, 8, &mode) ||
-            !octal(h + UID, 8, &uid) || !octal(h + GID, 8, &gid))
-            return bad(err, "a number in it is not readable");
-        if (sum != checksum((const unsigned char *)h))
-            return bad(err, "its checksum is wrong");
+        struct tn_tar_entry entry;
+        uint64_t size;
+        const char *why = read_header(archive + at, &entry, &size);
+        if (why != NULL)
+            return bad(err, why);
         at += BLOCK;
         if (size > len - at)
             return bad(err, "it is cut");
-        char type = h[TYPE] == '\0' ? '0' : h[TYPE];
-        if (type != 'x' && type != 'g' && type != 'L' && type != 'K') {
-            *out = (struct tn_tar_entry){.type = type,
-                                         .mode = (unsigned)mode & 07777u,
-                                         .uid = (unsigned)uid,
-                                         .gid = (unsigned)gid,
-                                         .data = archive + at,
-                                         .len = (size_t)size};
-            memcpy(out->link, h + LINK, 100);
+        if (!is_extension(entry.type)) {
+            *out = entry;
             return TN_OK;
         }
         uint64_t skip = (size + BLOCK - 1) / BLOCK * BLOCK;

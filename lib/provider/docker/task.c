@@ -76,8 +76,9 @@ static int launch(struct tn_docker *d, struct tn_cancel *c, const struct tn_star
     return code;
 }
 
-int tn_docker_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s, const char *const *argv,
-                   int64_t timeout_ms, struct tn_run_result *out, struct tn_error **err)
+int tn_docker_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
+                   const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
+                   struct tn_error **err)
 {
     struct tn_docker *d = tn_docker_of(p);
     tn_autofree char *name = tn_docker_task_name(s->app, s->effect);

@@ -11,8 +11,6 @@
 #include "lib/base/cancel.h"
 #include "lib/base/clock.h"
 
-static struct fake_engine *old;
-
 struct connection {
     struct fake_engine *engine;
     int fd;
@@ -33,8 +31,8 @@ static void answer(int fd, const struct fake_engine *e, int status, const char *
 {
     char head[256];
     size_t len = body != NULL ? strlen(body) : 0;
-    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nApi-Version: %s\r\nContent-Length: %zu\r\n\r\n", status,
-                     e->api_version, len + (cut ? 100 : 0));
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nApi-Version: %s\r\nContent-Length: %zu\r\n\r\n",
+                     status, e->api_version, len + (cut ? 100 : 0));
     say(fd, head, (size_t)n);
     say(fd, body != NULL ? body : "", len);
 }
@@ -87,7 +85,8 @@ static bool read_request(int fd, char *line, size_t line_size, char *body, size_
     char method[16], path[200];
     if (sscanf(buf, "%15s %199s", method, path) != 2)
         return false;
-    const char *p = strncmp(path, "/v1.", 4) == 0 && strchr(path + 1, '/') != NULL ? strchr(path + 1, '/') : path;
+    const char *p =
+        strncmp(path, "/v1.", 4) == 0 && strchr(path + 1, '/') != NULL ? strchr(path + 1, '/') : path;
     snprintf(line, line_size, "%s %s", method, p);
     snprintf(body, body_size, "%.*s", (int)want, buf + head);
     return true;
@@ -120,6 +119,10 @@ static void *serve_connection(void *arg)
     }
     close(c->fd);
     free(c);
+    pthread_mutex_lock(&e->lock);
+    e->open--;
+    pthread_cond_signal(&e->idle);
+    pthread_mutex_unlock(&e->lock);
     return NULL;
 }
 
@@ -132,9 +135,13 @@ static void *serve(void *arg)
             return NULL;
         struct connection *c = malloc(sizeof *c);
         *c = (struct connection){.engine = e, .fd = fd};
+        pthread_mutex_lock(&e->lock);
+        e->open++;
+        pthread_mutex_unlock(&e->lock);
         pthread_t t;
-        if (pthread_create(&t, NULL, serve_connection, c) == 0)
-            pthread_detach(t);
+        if (pthread_create(&t, NULL, serve_connection, c) != 0)
+            abort();
+        pthread_detach(t);
     }
 }
 
@@ -145,6 +152,7 @@ struct fake_engine *fake_engine_new(const struct fake_row *rows, const char *api
     e->rows = rows;
     e->api_version = api_version != NULL ? api_version : "1.41";
     pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->idle, NULL);
     snprintf(e->path, sizeof e->path, "/tmp/tn-engine-%d-%d.sock", (int)getpid(), count++);
     snprintf(e->url, sizeof e->url, "unix://%s", e->path);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -157,15 +165,19 @@ struct fake_engine *fake_engine_new(const struct fake_row *rows, const char *api
     return e;
 }
 
-/* The memory stays, reachable: a connection's thread may still hold it. Tests are short. */
 void fake_engine_free(struct fake_engine *e)
 {
     shutdown(e->fd, SHUT_RDWR);
     pthread_join(e->thread, NULL);
     close(e->fd);
     unlink(e->path);
-    e->next = old;
-    old = e;
+    pthread_mutex_lock(&e->lock);
+    while (e->open > 0)
+        pthread_cond_wait(&e->idle, &e->lock);
+    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_destroy(&e->lock);
+    pthread_cond_destroy(&e->idle);
+    free(e);
 }
 
 int fake_engine_count(struct fake_engine *e, const char *request)

@@ -8,10 +8,10 @@
 /* The first row whose `request` begins the request line ("POST /containers/create", without /v1.NN) answers. */
 struct fake_row {
     const char *request;
-    int times;          /* how often it answers; 0 = always */
-    int status;         /* 0 = close the connection without a byte */
+    int times;  /* how often it answers; 0 = always */
+    int status; /* 0 = close the connection without a byte */
     const char *body;
-    bool cut;           /* promise more than is sent */
+    bool cut; /* promise more than is sent */
     int delay_ms;
 };
 struct fake_engine {
@@ -21,14 +21,16 @@ struct fake_engine {
     int fd;
     pthread_t thread;
     pthread_mutex_t lock;
+    pthread_cond_t idle;
+    int open; /* connections */
     int used[32];
     char log[32][256]; /* request lines without /v1.NN */
     char bodies[32][2048];
     int n_log;
-    struct fake_engine *next;
 };
 /* Ready for calls when it returns. */
 struct fake_engine *fake_engine_new(const struct fake_row *rows, const char *api_version);
+/* After the client is gone: waits for the ends of its connections. */
 void fake_engine_free(struct fake_engine *e);
 /* How many requests began with this. */
 int fake_engine_count(struct fake_engine *e, const char *request);

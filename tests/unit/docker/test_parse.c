@@ -69,21 +69,31 @@ static void a_listing_becomes_instances(void **state)
     (void)state;
     struct tn_observation o;
     assert_int_equal(
-        list("[{\"Id\":\"" ID "\",\"Names\":[\"/other/alias\",\"/shop-web-1\"],\"State\":\"running\",\"Created\":"
-             "1700000000,\"Status\":\"Up 2 seconds (healthy)\"," LABELS(
-                 ",\"turnout.env\":\"prod\",\"turnout.rollout\":\"r1\",\"turnout.effect\":\"e\",\"turnout.spec\":"
-                 "\"{}\",\"turnout.secrets\":\"{}\",\"turnout.ports\":\"{\\\"http\\\":20001,\\\"bad\\\":70000,"
-                 "\\\"worse\\\":\\\"x\\\"}\"") "},"
+        list(
+            "[{\"Id\":\"" ID
+            "\",\"Names\":[\"/other/alias\",\"/shop-web-1\"],\"State\":\"running\",\"Created\":"
+            "1700000000,\"Status\":\"Up 2 seconds (healthy)\"," LABELS(
+                ",\"turnout.env\":\"prod\",\"turnout.rollout\":\"r1\",\"turnout.effect\":\"e\",\"turnout."
+                "spec\":"
+                "\"{}\",\"turnout.secrets\":\"{}\",\"turnout.ports\":\"{\\\"http\\\":20001,\\\"bad\\\":70000,"
+                "\\\"worse\\\":\\\"x\\\"}\"") "},"
                                               "{\"Id\":\"" ID "\",\"Names\":[\"/b\"],\"State\":\"exited\","
-                                              "\"Status\":\"Exited (137) 1 second ago\"," LABELS("") "},"
-                                              "{\"Id\":\"" ID "\",\"Names\":[\"/c\"],\"State\":\"created\","
-                                              "\"Created\":1700000000,\"Status\":\"Created\"," LABELS("") "},"
-                                              "{\"Id\":\"" ID "\",\"Names\":[\"/hook\"],\"State\":\"running\"," LABELS(
-                                                  ",\"turnout.hook\":\"1\"") "},"
-                                                                            "{\"Id\":\"" ID
-                                                                            "\",\"Names\":[\"/no-service\"],"
-                                                                            "\"Labels\":{}}]",
-             &o, NULL),
+                                              "\"Status\":\"Exited (137) 1 second ago\"," LABELS(
+                                                  "") "},"
+                                                      "{\"Id\":\"" ID
+                                                      "\",\"Names\":[\"/c\"],\"State\":\"created\","
+                                                      "\"Created\":1700000000,\"Status\":\"Created\"," LABELS(
+                                                          "") "},"
+                                                              "{\"Id\":\"" ID "\",\"Names\":[\"/"
+                                                              "hook\"],\"State\":\"running\"," LABELS(
+                                                                  ",\"turnout.hook\":\"1\"") "},"
+                                                                                             "{\"Id\":\"" ID
+                                                                                             "\",\"Names\":["
+                                                                                             "\"/"
+                                                                                             "no-service\"],"
+                                                                                             "\"Labels\":{}}"
+                                                                                             "]",
+            &o, NULL),
         TN_OK);
     assert_int_equal(o.n, 3);
     const struct tn_instance *i = &o.v[0];
@@ -133,11 +143,12 @@ static void a_listing_that_makes_no_sense_is_refused(void **state)
 static void an_inspect_is_read(void **state)
 {
     (void)state;
-    json_t *o = json_loads("{\"Id\":\"" ID "\",\"RestartCount\":4,\"State\":{\"Status\":\"exited\",\"Running\":false,"
-                           "\"OOMKilled\":true,\"ExitCode\":137,\"Error\":\"\",\"StartedAt\":"
-                           "\"2026-11-24T20:35:45.123456789Z\"},\"HostConfig\":{\"RestartPolicy\":{\"Name\":"
-                           "\"always\"}},\"Config\":{\"Tty\":true,\"Labels\":{\"a\":\"b\"}}}",
-                           0, NULL);
+    json_t *o =
+        json_loads("{\"Id\":\"" ID "\",\"RestartCount\":4,\"State\":{\"Status\":\"exited\",\"Running\":false,"
+                   "\"OOMKilled\":true,\"ExitCode\":137,\"Error\":\"\",\"StartedAt\":"
+                   "\"2026-11-24T20:35:45.123456789Z\"},\"HostConfig\":{\"RestartPolicy\":{\"Name\":"
+                   "\"always\"}},\"Config\":{\"Tty\":true,\"Labels\":{\"a\":\"b\"}}}",
+                   0, NULL);
     struct tn_inspect in;
     assert_int_equal(tn_docker_inspect(o, &in, NULL), TN_OK);
     assert_string_equal(in.restart_policy, "always");
@@ -197,7 +208,8 @@ static void documents_are_read_back(void **state)
 {
     (void)state;
     static const char *const text =
-        "{\"Volumes\":[{\"Name\":\"v1\",\"Labels\":{\"turnout.doc\":\"lease.a\",\"turnout.doc.body\":\"{\\\"e\\\":1}\"}},"
+        "{\"Volumes\":[{\"Name\":\"v1\",\"Labels\":{\"turnout.doc\":\"lease.a\",\"turnout.doc.body\":\"{"
+        "\\\"e\\\":1}\"}},"
         "{\"Name\":\"v2\",\"Labels\":{\"turnout.doc\":\"other\",\"turnout.doc.body\":\"broken\"}},"
         "{\"Name\":\"v3\",\"Labels\":null}]}";
     json_t *o = json_loads(text, 0, NULL);

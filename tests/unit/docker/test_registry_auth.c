@@ -44,9 +44,12 @@ static void servers_and_domains_match(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"https://index.docker.io/v1/", "docker.io"}, {"index.docker.io", "docker.io"},
-        {"registry-1.docker.io", "docker.io"},        {"docker.io", "docker.io"},
-        {"https://r.example:5000/v2/", "r.example:5000"}, {"http://r.example", "r.example"},
+        {"https://index.docker.io/v1/", "docker.io"},
+        {"index.docker.io", "docker.io"},
+        {"registry-1.docker.io", "docker.io"},
+        {"docker.io", "docker.io"},
+        {"https://r.example:5000/v2/", "r.example:5000"},
+        {"http://r.example", "r.example"},
         {"127.0.0.1:5000", "127.0.0.1:5000"},
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
@@ -62,18 +65,19 @@ static void servers_and_domains_match(void **state)
 static void the_config_is_searched(void **state)
 {
     (void)state;
-    json_t *c = json_loads("{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"aHViOmhwdw==\"},"
-                           "\"https://r.example:5000/v2/\":{\"auth\":\"Y2k6YTpi\"},\"t.example\":{\"identitytoken\":"
-                           "\"tok\",\"auth\":\"Y2k6YTpi\"},\"empty.example\":{},\"bad.example\":{\"auth\":\"%%\"},"
-                           "\"nocolon.example\":{\"auth\":\"YWJj\"}},\"credHelpers\":{\"h.example\":\"ecr-login\","
-                           "\"evil.example\":\"../../bin/sh\"},\"credsStore\":\"\"}",
-                           0, NULL);
+    json_t *c =
+        json_loads("{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"aHViOmhwdw==\"},"
+                   "\"https://r.example:5000/v2/\":{\"auth\":\"Y2k6YTpi\"},\"t.example\":{\"identitytoken\":"
+                   "\"tok\",\"auth\":\"Y2k6YTpi\"},\"empty.example\":{},\"bad.example\":{\"auth\":\"%%\"},"
+                   "\"nocolon.example\":{\"auth\":\"YWJj\"}},\"credHelpers\":{\"h.example\":\"ecr-login\","
+                   "\"evil.example\":\"../../bin/sh\"},\"credsStore\":\"\"}",
+                   0, NULL);
     static const struct {
         const char *domain, *user, *password, *token;
     } cases[] = {
-        {"docker.io", "hub", "hpw", NULL},      {"r.example:5000", "ci", "a:b", NULL},
-        {"t.example", NULL, NULL, "tok"},       {"empty.example", NULL, NULL, NULL},
-        {"bad.example", NULL, NULL, NULL},      {"nocolon.example", NULL, NULL, NULL},
+        {"docker.io", "hub", "hpw", NULL},     {"r.example:5000", "ci", "a:b", NULL},
+        {"t.example", NULL, NULL, "tok"},      {"empty.example", NULL, NULL, NULL},
+        {"bad.example", NULL, NULL, NULL},     {"nocolon.example", NULL, NULL, NULL},
         {"unknown.example", NULL, NULL, NULL},
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
@@ -99,7 +103,8 @@ static void headers_hold_the_login(void **state)
     (void)state;
     struct tn_login l = {.user = (char *)"ci", .password = (char *)"right"};
     tn_autofree char *h = tn_login_header(&l, "r.example");
-    static const char plain[] = "{\"username\":\"ci\",\"password\":\"right\",\"serveraddress\":\"r.example\"}";
+    static const char plain[] =
+        "{\"username\":\"ci\",\"password\":\"right\",\"serveraddress\":\"r.example\"}";
     tn_autofree char *expected = tn_base64url(plain, strlen(plain));
     assert_string_equal(h, expected);
     json_t *answer = json_loads("{\"Username\":\"<token>\",\"Secret\":\"tok\"}", 0, NULL);
@@ -107,7 +112,8 @@ static void headers_hold_the_login(void **state)
     assert_true(tn_login_from_helper(answer, &t));
     assert_string_equal(t.token, "tok");
     tn_autofree char *th = tn_login_header(&t, "docker.io");
-    static const char token[] = "{\"identitytoken\":\"tok\",\"serveraddress\":\"https://index.docker.io/v1/\"}";
+    static const char token[] =
+        "{\"identitytoken\":\"tok\",\"serveraddress\":\"https://index.docker.io/v1/\"}";
     tn_autofree char *texpected = tn_base64url(token, strlen(token));
     assert_string_equal(th, texpected);
     tn_login_clear(&t);

@@ -55,24 +55,29 @@ static void paths_are_escaped(void **state)
                 "/images/create?fromImage=r.io%3A5000%2Fshop%2Fweb&tag=sha256%3A" HEX64);
     assert_text(tn_docker_path_pull("r.io:5000/web:1"), "/images/create?fromImage=r.io%3A5000%2Fweb&tag=1");
     /* Never without a tag: that pulls all of them. */
-    assert_text(tn_docker_path_pull("r.io:5000/web"), "/images/create?fromImage=r.io%3A5000%2Fweb&tag=latest");
-    assert_text(tn_docker_path_logs("ab", 20, true), "/containers/ab/logs?stdout=1&stderr=1&follow=1&tail=20");
-    assert_text(tn_docker_path_logs("ab", -1, false), "/containers/ab/logs?stdout=1&stderr=1&follow=0&tail=all");
+    assert_text(tn_docker_path_pull("r.io:5000/web"),
+                "/images/create?fromImage=r.io%3A5000%2Fweb&tag=latest");
+    assert_text(tn_docker_path_logs("ab", 20, true),
+                "/containers/ab/logs?stdout=1&stderr=1&follow=1&tail=20");
+    assert_text(tn_docker_path_logs("ab", -1, false),
+                "/containers/ab/logs?stdout=1&stderr=1&follow=0&tail=all");
     assert_text(tn_docker_escape("a b&c=\xc3\xa4"), "a%20b%26c%3D%C3%A4");
 }
 
 static void the_smallest_container(void **state)
 {
     (void)state;
-    struct tn_service s = {.name = "web", .image = "web:1", .stop = {.signal = (char *)"SIGTERM", .grace = 1500}};
+    struct tn_service s = {
+        .name = "web", .image = "web:1", .stop = {.signal = (char *)"SIGTERM", .grace = 1500}};
     struct tn_start st = start_of(&s);
-    assert_text(as_text(tn_docker_container_body(&st)),
-                "{\"Env\":[],\"ExposedPorts\":{},\"HostConfig\":{\"PortBindings\":{},\"RestartPolicy\":{\"Name\":"
-                "\"no\"}},\"Image\":\"web:1\",\"Labels\":{\"turnout.app\":\"shop\",\"turnout.cluster\":\"c\","
-                "\"turnout.effect\":\"r1/web/1\",\"turnout.env\":\"\",\"turnout.ports\":\"{}\","
-                "\"turnout.revision\":\"abc\",\"turnout.rollout\":\"r1\",\"turnout.secrets\":\"{}\","
-                "\"turnout.service\":\"web\",\"turnout.spec\":\"{}\"},\"StopSignal\":\"SIGTERM\","
-                "\"StopTimeout\":2}");
+    assert_text(
+        as_text(tn_docker_container_body(&st)),
+        "{\"Env\":[],\"ExposedPorts\":{},\"HostConfig\":{\"PortBindings\":{},\"RestartPolicy\":{\"Name\":"
+        "\"no\"}},\"Image\":\"web:1\",\"Labels\":{\"turnout.app\":\"shop\",\"turnout.cluster\":\"c\","
+        "\"turnout.effect\":\"r1/web/1\",\"turnout.env\":\"\",\"turnout.ports\":\"{}\","
+        "\"turnout.revision\":\"abc\",\"turnout.rollout\":\"r1\",\"turnout.secrets\":\"{}\","
+        "\"turnout.service\":\"web\",\"turnout.spec\":\"{}\"},\"StopSignal\":\"SIGTERM\","
+        "\"StopTimeout\":2}");
 }
 
 /* One case: a service, and the value that must stand at a path of the body (dots between keys). */
@@ -85,8 +90,50 @@ static void assert_at(json_t *body, const char *path, const char *expected)
         o = json_object_get(o, key);
     tn_autofree char *got = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
     if (!tn_streq(got, expected))
-        fail_msg("%s: %s, not %s", path, got != NULL ? got : "absent", expected != NULL ? expected : "absent");
+        fail_msg("%s: %s, not %s", path, got != NULL ? got : "absent",
+                 expected != NULL ? expected : "absent");
 }
+
+static const struct {
+    const char *path, *value;
+} expected[] = {
+    {"Cmd", "[\"./server\"]"},
+    {"Entrypoint", "[\"/init\"]"},
+    {"Env", "[\"A=1\",\"EMPTY=\",\"DB=pw\"]"},
+    {"User", "\"1000:1000\""},
+    {"WorkingDir", "\"/srv\""},
+    {"Hostname", "\"raw\""},
+    {"StopSignal", "\"SIGQUIT\""},
+    {"StopTimeout", "10"},
+    {"ExposedPorts", "{\"8080/tcp\":{}}"},
+    {"Healthcheck", "{\"Interval\":500000000,\"Retries\":3,\"StartPeriod\":2000000000,\"Test\":[\"CMD\","
+                    "\"/bin/sh\",\"-c\",\"test -f /ok\"],\"Timeout\":1000000000}"},
+    {"HostConfig.PortBindings",
+     "{\"8080/tcp\":[{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"20001\"},{\"HostIp\":"
+     "\"\",\"HostPort\":\"20002\"}]}"},
+    {"HostConfig.RestartPolicy", "{\"Name\":\"no\"}"},
+    {"HostConfig.NanoCpus", "1500000000"},
+    {"HostConfig.Memory", "67108864"},
+    {"HostConfig.Init", NULL},
+    {"HostConfig.ShmSize", "7"},
+    {"HostConfig.ReadonlyRootfs", "true"},
+    {"HostConfig.Ulimits", "[{\"Hard\":2048,\"Name\":\"nofile\",\"Soft\":1024}]"},
+    {"HostConfig.CapAdd", "[\"NET_ADMIN\"]"},
+    {"HostConfig.CapDrop", "[\"ALL\"]"},
+    {"HostConfig.ExtraHosts", "[\"db:10.0.0.1\"]"},
+    {"HostConfig.Tmpfs", "{\"/run\":\"size=64m\",\"/tmp\":\"\"}"},
+    {"HostConfig.LogConfig", "{\"Config\":{\"max-size\":\"1m\"},\"Type\":\"local\"}"},
+    {"HostConfig.NetworkMode", "\"back\""},
+    {"HostConfig.Mounts",
+     "[{\"ReadOnly\":false,\"Source\":\"data\",\"Target\":\"/"
+     "data\",\"Type\":\"volume\"},{\"ReadOnly\":true,"
+     "\"Source\":\"/plan/conf\",\"Target\":\"/conf\",\"Type\":\"bind\"},{\"ReadOnly\":false,\"Source\":"
+     "\"/abs\",\"Target\":\"/abs\",\"Type\":\"bind\"},{\"ReadOnly\":false,\"Target\":\"/anon\",\"Type\":"
+     "\"volume\"}]"},
+    {"NetworkingConfig", "{\"EndpointsConfig\":{\"back\":{}}}"},
+    {"Labels.team", "\"x\""},
+    {"Labels.kept", "\"1\""},
+};
 
 static void every_key_has_its_place(void **state)
 {
@@ -145,53 +192,17 @@ static void every_key_has_its_place(void **state)
     st.secrets[0].env = "DB";
     st.secrets[0].value = "pw";
     st.n_secrets = 1;
-    s.platform = json_loads("{\"HostConfig\":{\"ShmSize\":7,\"Init\":null},\"Labels\":{\"turnout.app\":\"forged\","
-                            "\"kept\":\"1\"},\"Hostname\":\"raw\"}",
-                            0, NULL);
+    s.platform =
+        json_loads("{\"HostConfig\":{\"ShmSize\":7,\"Init\":null},\"Labels\":{\"turnout.app\":\"forged\","
+                   "\"kept\":\"1\"},\"Hostname\":\"raw\"}",
+                   0, NULL);
     json_t *b = tn_docker_container_body(&st);
-    static const struct {
-        const char *path, *value;
-    } expected[] = {
-        {"Cmd", "[\"./server\"]"},
-        {"Entrypoint", "[\"/init\"]"},
-        {"Env", "[\"A=1\",\"EMPTY=\",\"DB=pw\"]"},
-        {"User", "\"1000:1000\""},
-        {"WorkingDir", "\"/srv\""},
-        {"Hostname", "\"raw\""},
-        {"StopSignal", "\"SIGQUIT\""},
-        {"StopTimeout", "10"},
-        {"ExposedPorts", "{\"8080/tcp\":{}}"},
-        {"Healthcheck", "{\"Interval\":500000000,\"Retries\":3,\"StartPeriod\":2000000000,\"Test\":[\"CMD\","
-                        "\"/bin/sh\",\"-c\",\"test -f /ok\"],\"Timeout\":1000000000}"},
-        {"HostConfig.PortBindings", "{\"8080/tcp\":[{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"20001\"},{\"HostIp\":"
-                                    "\"\",\"HostPort\":\"20002\"}]}"},
-        {"HostConfig.RestartPolicy", "{\"Name\":\"no\"}"},
-        {"HostConfig.NanoCpus", "1500000000"},
-        {"HostConfig.Memory", "67108864"},
-        {"HostConfig.Init", NULL},
-        {"HostConfig.ShmSize", "7"},
-        {"HostConfig.ReadonlyRootfs", "true"},
-        {"HostConfig.Ulimits", "[{\"Hard\":2048,\"Name\":\"nofile\",\"Soft\":1024}]"},
-        {"HostConfig.CapAdd", "[\"NET_ADMIN\"]"},
-        {"HostConfig.CapDrop", "[\"ALL\"]"},
-        {"HostConfig.ExtraHosts", "[\"db:10.0.0.1\"]"},
-        {"HostConfig.Tmpfs", "{\"/run\":\"size=64m\",\"/tmp\":\"\"}"},
-        {"HostConfig.LogConfig", "{\"Config\":{\"max-size\":\"1m\"},\"Type\":\"local\"}"},
-        {"HostConfig.NetworkMode", "\"back\""},
-        {"HostConfig.Mounts",
-         "[{\"ReadOnly\":false,\"Source\":\"data\",\"Target\":\"/data\",\"Type\":\"volume\"},{\"ReadOnly\":true,"
-         "\"Source\":\"/plan/conf\",\"Target\":\"/conf\",\"Type\":\"bind\"},{\"ReadOnly\":false,\"Source\":"
-         "\"/abs\",\"Target\":\"/abs\",\"Type\":\"bind\"},{\"ReadOnly\":false,\"Target\":\"/anon\",\"Type\":"
-         "\"volume\"}]"},
-        {"NetworkingConfig", "{\"EndpointsConfig\":{\"back\":{}}}"},
-        {"Labels.team", "\"x\""},
-        {"Labels.kept", "\"1\""},
-    };
     for (size_t i = 0; i < TN_COUNT(expected); i++)
         assert_at(b, expected[i].path, expected[i].value);
     const json_t *l = json_object_get(b, "Labels");
     assert_string_equal(json_string_value(json_object_get(l, TN_LABEL_APP)), "shop");
-    assert_string_equal(json_string_value(json_object_get(l, TN_LABEL_PORTS)), "{\"http\":20001,\"twice\":20002}");
+    assert_string_equal(json_string_value(json_object_get(l, TN_LABEL_PORTS)),
+                        "{\"http\":20001,\"twice\":20002}");
     json_decref(b);
     json_decref(s.platform);
 }
@@ -201,7 +212,8 @@ static void aliases_come_late_unless_nothing_hands_them_over(void **state)
     (void)state;
     char *aliases[] = {(char *)"api"};
     struct tn_network n = {(char *)"names", {aliases, 1}};
-    struct tn_service s = {.image = (char *)"web:1", .restart = (char *)"always", .networks = &n, .n_networks = 1};
+    struct tn_service s = {
+        .image = (char *)"web:1", .restart = (char *)"always", .networks = &n, .n_networks = 1};
     assert_true(tn_docker_network_is_late(&s, &n));
     assert_null(tn_docker_first_network(&s, false));
     assert_ptr_equal(tn_docker_first_network(&s, true), &n); /* a one-off run, without the alias */

@@ -86,7 +86,8 @@ static void pulls_succeed_or_say_why_not(void **state)
         int64_t sum;
     } cases[] = {
         {"", NULL, true, 0},
-        {"{\"status\":\"Pulling\",\"id\":\"1\"}\r\n{\"status\":\"Downloading\",\"progressDetail\":{\"current\":5,"
+        {"{\"status\":\"Pulling\",\"id\":\"1\"}\r\n{\"status\":\"Downloading\",\"progressDetail\":{"
+         "\"current\":5,"
          "\"total\":9},\"id\":\"2\"}\r\n",
          NULL, true, 2000014},
         {"{\"status\":\"a\"}{\"status\":\"b\"}", NULL, true, 2000000},
@@ -107,7 +108,8 @@ static void pulls_succeed_or_say_why_not(void **state)
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         for (size_t piece = 1; piece < 40; piece += 19) {
             int64_t sum = 0;
-            struct tn_pull p = {.progress = count_progress, .arg = &sum, .line = TN_BUF_INIT(TN_PULL_LINE_MAX)};
+            struct tn_pull p = {
+                .progress = count_progress, .arg = &sum, .line = TN_BUF_INIT(TN_PULL_LINE_MAX)};
             size_t len = strlen(cases[i].text);
             for (size_t at = 0; at < len; at += piece)
                 tn_pull_feed(&p, cases[i].text + at, len - at < piece ? len - at : piece);

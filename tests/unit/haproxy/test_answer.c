@@ -99,6 +99,28 @@ static void test_in_rotation(void **state)
     }
 }
 
+static void test_checked(void **state)
+{
+    const struct {
+        const char *status, *check;
+        bool checked;
+    } rows[] = {{"UP", "L7OK", true},     {"UP", "* L7OK", true},
+                {"UP", "L4OK", true},     {"UP", "INI", false},
+                {"UP", "", false},        {"UP 1/2", "L7OK", false}, /* somebody else's check */
+                {"UP 1/2", "INI", false}, {"UP 1/2", "* L7OK", false},
+                {"UP", "L4CON", false},   {"DOWN", "L7OK", false},
+                {"no check", "", false}};
+    struct tn_haproxy_file f = file();
+    (void)state;
+    for (size_t i = 0; i < TN_COUNT(rows); i++) {
+        tn_autofree char *stat = tn_format("shop_web,s1,0,0,,%s,0,0,%s,\n", rows[i].check, rows[i].status);
+        struct tn_haproxy_runtime r = runtime(&f, stat, "4 shop_web 1 s1 8001 127.0.0.1 2 0 1\n");
+        assert_int_equal(tn_haproxy_checked(tn_haproxy_server(&r, "shop_web", 0)), rows[i].checked);
+        tn_haproxy_runtime_clear(&r);
+    }
+    tn_haproxy_file_clear(&f);
+}
+
 static void test_not_an_answer(void **state)
 {
     const char *rows[] = {"",
@@ -191,11 +213,9 @@ static void test_established(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answer),
-        cmocka_unit_test(test_in_rotation),
-        cmocka_unit_test(test_not_an_answer),
-        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_commands_in_portions),
+        cmocka_unit_test(test_answer),        cmocka_unit_test(test_in_rotation),
+        cmocka_unit_test(test_not_an_answer), cmocka_unit_test(test_checked),
+        cmocka_unit_test(test_commands),      cmocka_unit_test(test_commands_in_portions),
         cmocka_unit_test(test_established),
     };
     return cmocka_run_group_tests_name("haproxy_answer", tests, NULL, NULL);

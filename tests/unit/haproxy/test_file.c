@@ -177,7 +177,7 @@ static void test_golden(void **state)
                   "    http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host localhost\n"
                   "    http-check expect status 200,204\n"
                   "    load-server-state-from-file none\n"
-                  "    default-server check inter 500ms fastinter 100ms downinter 100ms fall 2 rise 1\n"
+                  "    default-server check inter 500ms fastinter 100ms fall 2 rise 1\n"
                   "    use-server s1 if { var(txn.turnout_server) -m str s1 }\n"
                   "    use-server s2 if { var(txn.turnout_server) -m str s2 }\n"
                   "    use-server s3 if { var(txn.turnout_server) -m str s3 }\n"

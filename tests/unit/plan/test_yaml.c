@@ -11,7 +11,8 @@ static const struct {
     int line, column;
     const char *part;
 } bad[] = {
-    {"duplicate key", "turnout: 1\nname: a\nname: b\n", 3, 1, "duplicate key 'name': it is already on line 2"},
+    {"duplicate key", "turnout: 1\nname: a\nname: b\n", 3, 1,
+     "duplicate key 'name': it is already on line 2"},
     {"duplicate in flow", "x-a: { b: 1, c: 2, b: 3 }\n", 1, 20, "duplicate key 'b'"},
     {"tab", "turnout: 1\nservices:\n\tweb: {}\n", 3, 1, "a tab indents this line"},
     {"bad utf-8", "turnout: 1\nname: a\xff\n", 2, 8, "byte 0xff is not UTF-8"},
@@ -20,7 +21,8 @@ static const struct {
     {"surrogate", "name: \xed\xa0\x80\n", 1, 7, "byte 0xed is not UTF-8"},
     {"control character", "name: \x01\n", 1, 7, "control character 0x01"},
     {"NUL in text", "name: \"a\\0b\"\n", 1, 7, "a text holds a NUL character"},
-    {"unknown tag", "name: !!python/object:os.system x\n", 1, 7, "unknown tag 'tag:yaml.org,2002:python/object:os.system'"},
+    {"unknown tag", "name: !!python/object:os.system x\n", 1, 7,
+     "unknown tag 'tag:yaml.org,2002:python/object:os.system'"},
     {"private tag", "name: !secret x\n", 1, 7, "unknown tag '!secret'"},
     {"merge key", "x-a: &a { b: 1 }\nrollout:\n  <<: *a\n", 3, 3, "merge keys (<<) are not read"},
     {"second document", "turnout: 1\n---\nname: b\n", 2, 1, "a second document"},
@@ -60,7 +62,8 @@ static void test_hints(void **state)
 static void test_texts_stay(void **state)
 {
     (void)state;
-    struct tn_plan *p = plan_load_good(HEAD WEB "    env: { A: no, B: 08, C: 1.10, D: 0x1f, E: true, F: 12:30:45, G: 1e3, H: on }\n");
+    struct tn_plan *p = plan_load_good(
+        HEAD WEB "    env: { A: no, B: 08, C: 1.10, D: 0x1f, E: true, F: 12:30:45, G: 1e3, H: on }\n");
     static const char *const want[] = {"no", "08", "1.10", "0x1f", "true", "12:30:45", "1e3", "on"};
     for (size_t i = 0; i < 8; i++)
         assert_string_equal(p->services[0].env.v[i].value, want[i]);
@@ -70,9 +73,10 @@ static void test_texts_stay(void **state)
 static void test_json(void **state)
 {
     (void)state;
-    struct tn_plan *p = plan_load_good("{\n\t\"turnout\": 1, \"name\": \"shop\",\n\t\"clusters\": {\"c\":{\"docker\":{}}},\n"
-                                       "\t\"services\": {\"web\": {\"image\":\"a\\/b\", \"clusters\":[\"c\"], "
-                                       "\"replicas\": 2}}\n}\n");
+    struct tn_plan *p =
+        plan_load_good("{\n\t\"turnout\": 1, \"name\": \"shop\",\n\t\"clusters\": {\"c\":{\"docker\":{}}},\n"
+                       "\t\"services\": {\"web\": {\"image\":\"a\\/b\", \"clusters\":[\"c\"], "
+                       "\"replicas\": 2}}\n}\n");
     assert_string_equal(p->services[0].image, "a/b");
     assert_int_equal(p->services[0].replicas, 2);
     tn_plan_free(p);
@@ -204,7 +208,8 @@ static void test_format_is_filtered(void **state)
 {
     (void)state;
     struct tn_problems p = {0};
-    assert_null(plan_load("turnout: 1\nname: \"\xc3\xa4\\e[31m\"\nclusters: {}\nservices: {}\n\xc3\xa4\xc3\xb6: 1\n", &p));
+    assert_null(plan_load(
+        "turnout: 1\nname: \"\xc3\xa4\\e[31m\"\nclusters: {}\nservices: {}\n\xc3\xa4\xc3\xb6: 1\n", &p));
     char *text = tn_problems_format(&p);
     assert_null(strchr(text, '\033'));
     assert_non_null(strstr(text, "turnout.yaml:5:1: unknown key"));
@@ -227,20 +232,13 @@ static void test_missing_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_texts_stay),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_byte_order_mark),
-        cmocka_unit_test(test_alias_is_a_copy),
-        cmocka_unit_test(test_alias_bomb),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_depth_by_alias),
-        cmocka_unit_test(test_size),
-        cmocka_unit_test(test_many_keys),
-        cmocka_unit_test(test_all_at_once),
-        cmocka_unit_test(test_format),
-        cmocka_unit_test(test_format_is_filtered),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_texts_stay),      cmocka_unit_test(test_json),
+        cmocka_unit_test(test_byte_order_mark), cmocka_unit_test(test_alias_is_a_copy),
+        cmocka_unit_test(test_alias_bomb),      cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_depth_by_alias),  cmocka_unit_test(test_size),
+        cmocka_unit_test(test_many_keys),       cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_format),          cmocka_unit_test(test_format_is_filtered),
         cmocka_unit_test(test_missing_file),
     };
     return cmocka_run_group_tests_name("plan: reading", tests, plan_enter_folder, plan_leave_folder);

@@ -42,7 +42,8 @@ struct server {
     int fd;
     pthread_t thread;
     atomic_int requests, connections;
-    char last[4096];
+    pthread_mutex_t lock;
+    char last[4096]; /* under the lock */
 };
 
 struct fixture {
@@ -82,7 +83,9 @@ static bool read_request(struct server *s, int fd)
         size_t want = length != NULL ? strtoul(length + 15, NULL, 10) : 0;
         if (len < (size_t)(end + 4 - buf) + want)
             continue;
+        pthread_mutex_lock(&s->lock);
         memcpy(s->last, buf, len + 1);
+        pthread_mutex_unlock(&s->lock);
         atomic_fetch_add(&s->requests, 1);
         return true;
     }
@@ -151,6 +154,7 @@ static struct server *server_new(enum manner manner, const char *text)
     struct server *s = calloc(1, sizeof *s);
     s->manner = manner;
     s->text = text;
+    pthread_mutex_init(&s->lock, NULL);
     snprintf(s->path, sizeof s->path, "/tmp/tn-http-%d-%d.sock", (int)getpid(), count++);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, s->path, sizeof s->path);
@@ -502,10 +506,14 @@ static void headers_are_found(void **state)
     static const struct {
         const char *raw, *name, *value;
     } cases[] = {
-        {"A: 1\r\nB:2\r\n", "b", "2"},          {"A: 1\r\nB:2\r\n", "A", "1"},
-        {"A:   \r\n", "A", ""},                 {"A: 1", "A", "1"},
-        {"AB: 1\r\n", "A", NULL},               {"A 1\r\n", "A", NULL},
-        {"A: x \t\r\nA: y\r\n", "A", "x"},      {"", "A", NULL},
+        {"A: 1\r\nB:2\r\n", "b", "2"},
+        {"A: 1\r\nB:2\r\n", "A", "1"},
+        {"A:   \r\n", "A", ""},
+        {"A: 1", "A", "1"},
+        {"AB: 1\r\n", "A", NULL},
+        {"A 1\r\n", "A", NULL},
+        {"A: x \t\r\nA: y\r\n", "A", "x"},
+        {"", "A", NULL},
         {"HTTP/1.1 200 OK\r\n\r\n", "A", NULL},
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++) {

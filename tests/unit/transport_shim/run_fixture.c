@@ -6,8 +6,8 @@
 #include "tests/unit/transport_shim/run_fixture.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -22,11 +22,17 @@
 char run_root[] = "/tmp/turnout-shim-XXXXXX";
 char *run_dir;
 
-/* Not /proc/self/exe: under valgrind that is valgrind once the test has forked. */
+bool run_possible(void)
+{
+    tn_autoclose int fd = pidfd_open(getpid(), 0);
+    if (fd < 0)
+        puts("skipped: no pidfd here");
+    return fd >= 0;
+}
+
 bool run_set_up_root(void)
 {
-    char exe[PATH_MAX];
-    return realpath("/proc/self/exe", exe) && setenv("TURNOUT_SHIM_EXE", exe, 1) == 0 && mkdtemp(run_root);
+    return mkdtemp(run_root) != NULL;
 }
 
 json_t *run_spec_of(const char *script, int grace_ms, int stdio_max)

@@ -15,6 +15,8 @@
 extern char run_root[];
 extern char *run_dir; /* of the running test */
 
+/* False, with a word on stdout, where there is no pidfd (valgrind 3.19 knows none). */
+bool run_possible(void);
 bool run_set_up_root(void); /* once, in main */
 int run_set_up(void **state);
 int run_tear_down(void **state);
