@@ -6,6 +6,26 @@
 #include "lib/base/version.h"
 #include "lib/plan/load.h"
 
+/* One step down: a key of a map, or a number in a list. */
+static const struct tn_node *step(const struct tn_node *n, const char *key)
+{
+    int64_t i = -1;
+    if (n->kind == TN_NODE_LIST && tn_parse_int(key, &i) && i >= 0 && (size_t)i < n->n)
+        return n->v[i];
+    return tn_node_get(n, key);
+}
+
+const struct tn_node *tn_check_node(const struct tn_checker *c, ...)
+{
+    const struct tn_node *n = c->root;
+    va_list ap;
+    va_start(ap, c);
+    for (const char *key = va_arg(ap, const char *); key && n; key = va_arg(ap, const char *))
+        n = step(n, key);
+    va_end(ap);
+    return n;
+}
+
 struct tn_mark tn_check_place(const struct tn_checker *c, ...)
 {
     const struct tn_node *n = c->root;
@@ -13,11 +33,7 @@ struct tn_mark tn_check_place(const struct tn_checker *c, ...)
     va_list ap;
     va_start(ap, c);
     for (const char *key = va_arg(ap, const char *); key && n; key = va_arg(ap, const char *)) {
-        int64_t i = -1;
-        if (n->kind == TN_NODE_LIST && tn_parse_int(key, &i) && i >= 0 && (size_t)i < n->n)
-            n = n->v[i];
-        else if (n->kind == TN_NODE_MAP)
-            n = tn_node_get(n, key);
+        n = step(n, key);
         if (n)
             at = n->mark;
     }

@@ -29,18 +29,26 @@ static void default_host(struct tn_checker *c, struct tn_cluster *k)
         check_url(c, env, k->mark, "DOCKER_HOST");
 }
 
+static void check_registry(struct tn_checker *c, const struct tn_cluster *k, const char *where)
+{
+    const struct tn_registry *r = k->docker.registry;
+    if (r && r->password && !tn_plan_secret(c->plan, r->password)) {
+        const char **names = tn_arena_alloc(c->l->arena, (c->plan->n_secrets + 1) * sizeof(char *));
+        for (size_t i = 0; i < c->plan->n_secrets; i++)
+            names[i] = c->plan->secrets[i].name;
+        tn_check_unknown(c, tn_check_place(c, "clusters", k->name, "docker", "registry", "password", NULL),
+                         tn_arena_format(c->l->arena, "%s.registry.password", where), "secret", r->password,
+                         names, c->plan->n_secrets);
+    }
+}
+
 static void check_docker(struct tn_checker *c, struct tn_cluster *k)
 {
     const char *where = tn_arena_format(c->l->arena, "clusters.%s.docker", k->name);
     k->docker.unreachable_fail = true;
     if (k->docker.n_hosts == 0)
         default_host(c, k);
-    const char *key =
-        tn_check_place(c, "clusters", k->name, "docker", "hosts", NULL).line &&
-                tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "clusters"), k->name), "docker"),
-                            "hosts")
-            ? "hosts"
-            : "host";
+    const char *key = tn_check_node(c, "clusters", k->name, "docker", "hosts", NULL) ? "hosts" : "host";
     for (size_t i = 0; i < k->docker.n_hosts; i++) {
         const char *url = k->docker.hosts[i].url;
         const char *index = tn_arena_format(c->l->arena, "%zu", i);
@@ -52,15 +60,7 @@ static void check_docker(struct tn_checker *c, struct tn_cluster *k)
             if (k->docker.hosts[j].url && strcmp(k->docker.hosts[j].url, url) == 0)
                 tn_problem_at(c->l, at, NULL, "%s: the host '%s' stands there twice", where, url);
     }
-    const struct tn_registry *r = k->docker.registry;
-    if (r && r->password && !tn_plan_secret(c->plan, r->password)) {
-        const char **names = tn_arena_alloc(c->l->arena, (c->plan->n_secrets + 1) * sizeof(char *));
-        for (size_t i = 0; i < c->plan->n_secrets; i++)
-            names[i] = c->plan->secrets[i].name;
-        tn_check_unknown(c, tn_check_place(c, "clusters", k->name, "docker", "registry", "password", NULL),
-                         tn_arena_format(c->l->arena, "%s.registry.password", where), "secret", r->password,
-                         names, c->plan->n_secrets);
-    }
+    check_registry(c, k, where);
 }
 
 void tn_check_clusters(struct tn_checker *c)
@@ -92,7 +92,7 @@ static const struct tn_cluster *cluster_of(struct tn_checker *c, const char *nam
 static void refuse_with(struct tn_checker *c, const struct tn_balancer *b, const char *kind,
                         const char *const *keys, size_t n, const char *why)
 {
-    const struct tn_node *node = tn_node_get(tn_node_get(tn_node_get(c->root, "balancers"), b->name), kind);
+    const struct tn_node *node = tn_check_node(c, "balancers", b->name, kind, NULL);
     for (size_t i = 0; i < n; i++) {
         const struct tn_node *bad = tn_node_get(node, keys[i]);
         if (bad)
@@ -170,8 +170,7 @@ static void check_nginx(struct tn_checker *c, struct tn_balancer *b)
         cluster_of(c, b->on, at, tn_arena_format(c->l->arena, "balancers.%s.nginx.on", b->name));
     if (k && k->kind == TN_CLUSTER_PROCESS)
         tn_problem_at(c->l, at, NULL, "balancers.%s.nginx.on: '%s' has no containers", b->name, k->name);
-    const struct tn_node *file =
-        tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "balancers"), b->name), "nginx"), "file");
+    const struct tn_node *file = tn_check_node(c, "balancers", b->name, "nginx", "file", NULL);
     if (file && file->kind == TN_NODE_SCALAR && file->text[0] != '/')
         tn_problem_at(c->l, file->mark, NULL,
                       "balancers.%s.nginx.file: a path inside the container begins with /", b->name);
@@ -182,11 +181,10 @@ void tn_check_balancers(struct tn_checker *c)
     struct tn_plan *p = c->plan;
     for (size_t i = 0; i < p->n_balancers; i++) {
         struct tn_balancer *b = &p->balancers[i];
-        const struct tn_node *n = tn_node_get(tn_node_get(c->root, "balancers"), b->name);
         if (strcmp(b->name, "platform") == 0)
             tn_problem_at(c->l, b->mark, NULL,
                           "balancers.platform: the name stands for a platform's own split");
-        if (b->kind == TN_BALANCER_HAPROXY && tn_node_get(n, "haproxy"))
+        if (b->kind == TN_BALANCER_HAPROXY && tn_check_node(c, "balancers", b->name, "haproxy", NULL))
             check_haproxy(c, b);
         else if (b->kind == TN_BALANCER_NGINX)
             check_nginx(c, b);

@@ -13,7 +13,7 @@ int tn_count_of(struct tn_count c, int of, bool up)
 
 static struct tn_mark place(const struct tn_checker *c, const struct tn_service *s, const char *key)
 {
-    const struct tn_node *n = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "rollout");
+    const struct tn_node *n = tn_check_node(c, "services", s->name, "rollout", NULL);
     if (!n)
         return s->mark;
     const struct tn_node *k = tn_node_get(n, key);
@@ -30,11 +30,9 @@ static void check_counts(struct tn_checker *c, struct tn_service *s)
     }
     int unavailable = tn_count_of(r->max_unavailable, s->replicas, false);
     int surge = tn_count_of(r->max_surge, s->replicas, true);
-    const char *key =
-        tn_node_get(tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "rollout"),
-                    "max_unavailable")
-            ? "max_unavailable"
-            : "max_surge";
+    const char *key = tn_check_node(c, "services", s->name, "rollout", "max_unavailable", NULL)
+                          ? "max_unavailable"
+                          : "max_surge";
     if (surge == 0 && unavailable == 0 && s->replicas > 0)
         tn_problem_at(
             c->l, place(c, s, key), "let one of them be at least 1",

@@ -18,7 +18,7 @@ static const char *where(struct tn_checker *c, const struct tn_service *s, const
 static struct tn_mark place(const struct tn_checker *c, const struct tn_service *s, const char *key,
                             const char *sub)
 {
-    const struct tn_node *n = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), key);
+    const struct tn_node *n = tn_check_node(c, "services", s->name, key, NULL);
     if (!n)
         return s->mark;
     return tn_check_place(c, "services", s->name, key, sub, NULL);
@@ -27,7 +27,7 @@ static struct tn_mark place(const struct tn_checker *c, const struct tn_service 
 static struct tn_mark place_of(const struct tn_checker *c, const struct tn_service *s, const char *key,
                                size_t i, const char *sub)
 {
-    const struct tn_node *list = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), key);
+    const struct tn_node *list = tn_check_node(c, "services", s->name, key, NULL);
     if (list && list->kind != TN_NODE_LIST)
         return tn_check_place(c, "services", s->name, key, sub, NULL);
     return tn_check_place(c, "services", s->name, key, tn_arena_format(c->l->arena, "%zu", i), sub, NULL);
@@ -61,7 +61,7 @@ static struct kinds check_clusters(struct tn_checker *c, struct tn_service *s)
             if (strcmp(s->clusters.v[j], name) == 0)
                 tn_problem_at(c->l, at, NULL, "%s: '%s' stands there twice", where(c, s, "clusters"), name);
     }
-    if (s->clusters.n == 0 && tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "clusters"))
+    if (s->clusters.n == 0 && tn_check_node(c, "services", s->name, "clusters", NULL))
         tn_problem_at(c->l, place(c, s, "clusters", NULL), NULL, "%s: at least one is needed",
                       where(c, s, "clusters"));
     return kinds;
@@ -109,7 +109,7 @@ static void check_program(struct tn_checker *c, const struct tn_service *s, stru
                                                   "cap_drop", "extra_hosts", "tmpfs",    "logging",
                                                   "init",     "read_only",   "hostname", "platform",
                                                   "pull"};
-    const struct tn_node *n = tn_node_get(tn_node_get(c->root, "services"), s->name);
+    const struct tn_node *n = tn_check_node(c, "services", s->name, NULL);
     if (kinds.docker && !s->image && !tn_node_get(n, "image"))
         tn_problem_at(c->l, s->mark, NULL, "services.%s: 'image' is missing: it runs on docker", s->name);
     if (kinds.process && !s->command.argv && !tn_node_get(n, "command"))
@@ -125,17 +125,33 @@ static void check_program(struct tn_checker *c, const struct tn_service *s, stru
     }
 }
 
-static void check_texts(struct tn_checker *c, const struct tn_service *s)
+static void check_volumes(struct tn_checker *c, const struct tn_service *s)
 {
     for (size_t i = 0; i < s->volumes.n; i++) {
-        const char *colon = strchr(s->volumes.v[i], ':'), *mode = colon ? strchr(colon + 1, ':') : NULL;
-        if (!colon || colon == s->volumes.v[i] || colon[1] != '/' ||
-            (mode && strcmp(mode, ":ro") != 0 && strcmp(mode, ":rw") != 0))
-            tn_problem_at(c->l, place_of(c, s, "volumes", i, NULL),
-                          "data:/var/lib/data, or ./conf:/etc/conf:ro",
-                          "%s: '%.80s' is not source:/target or source:/target:ro", where(c, s, "volumes"),
-                          s->volumes.v[i]);
+        const char *text = s->volumes.v[i], *colon = strchr(text, ':');
+        const char *mode = colon ? strchr(colon + 1, ':') : NULL;
+        bool target = colon && colon > text && colon[1] == '/';
+        if (target && (!mode || strcmp(mode, ":ro") == 0 || strcmp(mode, ":rw") == 0))
+            continue;
+        tn_problem_at(c->l, place_of(c, s, "volumes", i, NULL), "data:/var/lib/data, or ./conf:/etc/conf:ro",
+                      "%s: '%.80s' is not source:/target or source:/target:ro", where(c, s, "volumes"), text);
     }
+}
+
+static void check_ulimits(struct tn_checker *c, const struct tn_service *s)
+{
+    for (size_t i = 0; i < s->n_ulimits; i++) {
+        struct tn_ulimit *u = &s->ulimits[i];
+        if (u->hard < 0 && u->soft >= 0)
+            u->hard = u->soft;
+        if (u->hard >= 0 && (u->soft > u->hard || u->soft < 0))
+            tn_problem_at(c->l, place(c, s, "ulimits", u->name), NULL, "%s: soft is more than hard",
+                          where(c, s, "ulimits"));
+    }
+}
+
+static void check_texts(struct tn_checker *c, const struct tn_service *s)
+{
     for (size_t i = 0; i < s->labels.n; i++)
         if (strncmp(s->labels.v[i].name, "turnout.", 8) == 0)
             tn_problem_at(c->l, place(c, s, "labels", s->labels.v[i].name), NULL,
@@ -145,16 +161,22 @@ static void check_texts(struct tn_checker *c, const struct tn_service *s)
         if (!*s->files.v[i])
             tn_problem_at(c->l, place_of(c, s, "files", i, NULL), NULL, "%s: an empty path",
                           where(c, s, "files"));
-    for (size_t i = 0; i < s->n_ulimits; i++) {
-        if (s->ulimits[i].hard < 0 && s->ulimits[i].soft >= 0)
-            s->ulimits[i].hard = s->ulimits[i].soft;
-        if (s->ulimits[i].hard >= 0 && (s->ulimits[i].soft > s->ulimits[i].hard || s->ulimits[i].soft < 0))
-            tn_problem_at(c->l, place(c, s, "ulimits", s->ulimits[i].name), NULL,
-                          "%s: soft is more than hard", where(c, s, "ulimits"));
-    }
+    check_volumes(c, s);
+    check_ulimits(c, s);
 }
 
 /* ---- ports ------------------------------------------------------------------------------------------ */
+
+static void check_port_taken(struct tn_checker *c, const struct tn_port *p, const struct tn_port *q,
+                             struct tn_mark at, const char *path)
+{
+    if (p->name && q->name && strcmp(p->name, q->name) == 0)
+        tn_problem_at(c->l, at, NULL, "%s: the name '%s' is already taken", path, p->name);
+    if (p->container > 0 && p->container == q->container)
+        tn_problem_at(c->l, at, NULL, "%s: container port %d is already there", path, p->container);
+    if (p->host > 0 && p->host == q->host && tn_streq(p->bind, q->bind))
+        tn_problem_at(c->l, at, NULL, "%s: host port %d is already there", path, p->host);
+}
 
 static void check_port(struct tn_checker *c, struct tn_service *s, size_t i, struct kinds kinds)
 {
@@ -167,15 +189,8 @@ static void check_port(struct tn_checker *c, struct tn_service *s, size_t i, str
         p->name = tn_arena_format(c->l->arena, "%d", p->container);
     if (!p->name)
         tn_problem_at(c->l, at, NULL, "%s: 'name' is missing", path);
-    for (size_t j = 0; j < i; j++) {
-        const struct tn_port *q = &s->ports[j];
-        if (p->name && q->name && strcmp(p->name, q->name) == 0)
-            tn_problem_at(c->l, at, NULL, "%s: the name '%s' is already taken", path, p->name);
-        if (p->container > 0 && p->container == q->container)
-            tn_problem_at(c->l, at, NULL, "%s: container port %d is already there", path, p->container);
-        if (p->host > 0 && p->host == q->host && tn_streq(p->bind, q->bind))
-            tn_problem_at(c->l, at, NULL, "%s: host port %d is already there", path, p->host);
-    }
+    for (size_t j = 0; j < i; j++)
+        check_port_taken(c, p, &s->ports[j], at, path);
     const struct tn_policy *policy = &c->plan->policy;
     if (p->host >= policy->port_first && p->host <= policy->port_last)
         tn_warning_at(c->l, at, "choose one outside of policy.port_range",
@@ -265,37 +280,43 @@ static void check_health(struct tn_checker *c, struct tn_service *s, struct kind
     if (h->kind == TN_HEALTH_NATIVE && kinds.process)
         tn_problem_at(c->l, place(c, s, "health", "native"), "use http, tcp or cmd",
                       "%s.native: a process has no health check of its own", path);
-    const struct tn_node *n = tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "health");
-    const struct tn_node *expect = tn_node_get(n, "expect");
+    const struct tn_node *expect = tn_check_node(c, "services", s->name, "health", "expect", NULL);
     if (expect && h->kind != TN_HEALTH_HTTP && h->kind != TN_HEALTH_NONE)
         tn_problem_at(c->l, expect->key_mark, NULL, "%s.expect: only with http", path);
 }
 
 /* ---- expose ----------------------------------------------------------------------------------------- */
 
-static void check_route(struct tn_checker *c, const struct tn_service *s, struct tn_expose *e, size_t i,
-                        const struct tn_balancer *b, const char *path)
+static void check_balancer_keys(struct tn_checker *c, const struct tn_node *n, const struct tn_balancer *b,
+                                const char *path)
 {
-    bool managed = b->managed != NULL;
-    struct tn_mark at = place_of(c, s, "expose", i, NULL);
-    const struct tn_node *list =
-        tn_node_get(tn_node_get(tn_node_get(c->root, "services"), s->name), "expose");
-    const struct tn_node *n = list && list->kind == TN_NODE_LIST && i < list->n ? list->v[i] : list;
-    if (!e->upstream && (managed || b->kind == TN_BALANCER_FAKE))
-        e->upstream = tn_arena_format(c->l->arena, "%s_%s", c->plan->name ? c->plan->name : "", s->name);
-    else if (!e->upstream && !tn_node_get(n, "upstream"))
-        tn_problem_at(c->l, at, "the upstream or backend that your configuration points at",
-                      "%s: 'upstream' is missing", path);
-    if (!managed && b->kind != TN_BALANCER_FAKE && (e->host || e->path))
-        tn_problem_at(c->l, place_of(c, s, "expose", i, e->host ? "host" : "path"),
-                      "your own configuration routes to it", "%s: host and path are for managed balancers",
-                      path);
     static const char *const nginx_only[] = {"keepalive", "max_fails", "fail_timeout"};
     for (size_t k = 0; k < TN_COUNT(nginx_only) && b->kind == TN_BALANCER_HAPROXY; k++) {
         const struct tn_node *key = tn_node_get(n, nginx_only[k]);
         if (key)
             tn_problem_at(c->l, key->key_mark, NULL, "%s.%s: only nginx uses it", path, nginx_only[k]);
     }
+}
+
+/* Either turnout owns the way to the upstream (managed), or the user's configuration points at it by name. */
+static void check_route(struct tn_checker *c, const struct tn_service *s, size_t i,
+                        const struct tn_balancer *b, const char *path)
+{
+    struct tn_expose *e = &s->expose[i];
+    bool owned = b->managed || b->kind == TN_BALANCER_FAKE;
+    const struct tn_node *list = tn_check_node(c, "services", s->name, "expose", NULL);
+    const struct tn_node *n = list && list->kind == TN_NODE_LIST && i < list->n ? list->v[i] : list;
+    if (!e->upstream && owned)
+        e->upstream = tn_arena_format(c->l->arena, "%s_%s", c->plan->name ? c->plan->name : "", s->name);
+    else if (!e->upstream && !tn_node_get(n, "upstream"))
+        tn_problem_at(c->l, place_of(c, s, "expose", i, NULL),
+                      "the upstream or backend that your configuration points at",
+                      "%s: 'upstream' is missing", path);
+    if (!owned && (e->host || e->path))
+        tn_problem_at(c->l, place_of(c, s, "expose", i, e->host ? "host" : "path"),
+                      "your own configuration routes to it", "%s: host and path are for managed balancers",
+                      path);
+    check_balancer_keys(c, n, b, path);
 }
 
 static void check_taken(struct tn_checker *c, const struct tn_service *s, size_t i)
@@ -336,7 +357,7 @@ static void check_expose(struct tn_checker *c, struct tn_service *s, size_t i)
         tn_check_unknown(c, at, path, "balancer", e->balancer, names, c->plan->n_balancers);
         return;
     }
-    check_route(c, s, e, i, b, path);
+    check_route(c, s, i, b, path);
     check_taken(c, s, i);
 }
 

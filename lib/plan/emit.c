@@ -58,10 +58,9 @@ static json_t *list(struct tn_binder *b, const struct tn_key *k, const void *in)
     return out;
 }
 
-/* NULL when the member is unset. */
-static json_t *emit_value(struct tn_binder *b, const struct tn_key *k, const void *in)
+/* NULL when the member is unset, or of a type that no revision holds. */
+static json_t *emit_scalar(const struct tn_key *k, const void *at)
 {
-    const void *at = member(in, k->at);
     switch (k->type) {
     case TN_KEY_BOOL: return json_boolean(*(const bool *)at);
     case TN_KEY_INT: return json_integer(*(const int *)at);
@@ -69,6 +68,18 @@ static json_t *emit_value(struct tn_binder *b, const struct tn_key *k, const voi
     case TN_KEY_CPU: return quantity(*(const int64_t *)at, "m");
     case TN_KEY_SIZE: return json_integer(*(const int64_t *)at);
     case TN_KEY_ENUM: return json_string(tn_name_of(k->names, *(const int *)at));
+    case TN_KEY_STRING:
+    case TN_KEY_TEXT:
+    case TN_KEY_PATH:
+    case TN_KEY_WORD: return text_or_nothing(*(char *const *)at);
+    default: return NULL;
+    }
+}
+
+static json_t *emit_value(struct tn_binder *b, const struct tn_key *k, const void *in)
+{
+    const void *at = member(in, k->at);
+    switch (k->type) {
     case TN_KEY_STRINGS: {
         const struct tn_strings *s = at;
         return strings(s->v, s->n);
@@ -82,13 +93,7 @@ static json_t *emit_value(struct tn_binder *b, const struct tn_key *k, const voi
     case TN_KEY_LIST:
     case TN_KEY_NAMED: return list(b, k, in);
     case TN_KEY_RAW: return json_incref(*(json_t *const *)at);
-    case TN_KEY_STRING:
-    case TN_KEY_TEXT:
-    case TN_KEY_PATH:
-    case TN_KEY_WORD: return text_or_nothing(*(char *const *)at);
-    case TN_KEY_COUNT:
-    case TN_KEY_RANGE:
-    default: return NULL; /* no key of these types is part of a revision */
+    default: return emit_scalar(k, at);
     }
 }
 

@@ -136,6 +136,16 @@ const char *tn_key_type_text(const struct tn_key *k);
 /* The default as people read it, NULL when there is none. */
 const char *tn_key_default_text(const struct tn_key *k);
 
+#define TN_RESERVED_KEY(key, text)                                                                           \
+    {                                                                                                        \
+        .name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE, .since = "0.1", .doc = (text)  \
+    }
+#define TN_RESERVED_KIND(key, text)                                                                          \
+    {                                                                                                        \
+        .name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE | TN_KIND, .since = "0.1",      \
+        .doc = (text)                                                                                        \
+    }
+
 extern const struct tn_name tn_cluster_kind_names[], tn_balancer_kind_names[], tn_strategy_names[],
     tn_on_failure_names[];
 

@@ -6,11 +6,6 @@
 /* One row a key, as dense as a table is read. */
 /* clang-format off */
 
-#define RESERVED(key, text)                                                                                  \
-    {.name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE, .since = "0.1", .doc = (text)}
-#define RESERVED_KIND(key, text)                                                                             \
-    {.name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE | TN_KIND, .since = "0.1", .doc = (text)}
-
 #define APPLY_TIMEOUT                                                                                        \
     {.name = "apply_timeout", .type = TN_KEY_DURATION, TN_AT(tn_balancer, apply_timeout), .def = "10s",      \
      .since = "0.1", .doc = "The balancer must confirm a change within"}
@@ -31,8 +26,8 @@ static const struct tn_key haproxy_keys[] = {
      .since = "0.1", .doc = "managed: address:port of the frontend"},
     {.name = "image", .type = TN_KEY_STRING, TN_AT(tn_balancer, image), .check = TN_CHECK_WORD,
      .since = "0.1", .doc = "managed on docker: the image to run"},
-    RESERVED("cookie", "Cookie for sticky sessions"),
-    RESERVED("hosts", "Hosts that the balancer runs on, when that is not this one"),
+    TN_RESERVED_KEY("cookie", "Cookie for sticky sessions"),
+    TN_RESERVED_KEY("hosts", "Hosts that the balancer runs on, when that is not this one"),
     APPLY_TIMEOUT,
 };
 static const struct tn_schema haproxy_schema = {
@@ -56,7 +51,7 @@ static const struct tn_key nginx_keys[] = {
     {.name = "generation", .type = TN_KEY_STRING, TN_AT(tn_balancer, generation), .check = TN_CHECK_ADDRESS,
      .since = "0.1", .shown = "picked",
      .doc = "Loopback address:port on which nginx proves what it has loaded"},
-    RESERVED("hosts", "Hosts that the balancer runs on, when that is not this one"),
+    TN_RESERVED_KEY("hosts", "Hosts that the balancer runs on, when that is not this one"),
     APPLY_TIMEOUT,
 };
 static const struct tn_schema nginx_schema = {
@@ -85,15 +80,15 @@ static const struct tn_key balancer_keys[] = {
     {.name = "fake", .type = TN_KEY_OBJECT, .flags = TN_KIND, .at = 0, .child = &fake_schema,
      .kind = TN_BALANCER_FAKE, .since = "0.1", .doc = "A scripted balancer, for tests"},
 #endif
-    RESERVED_KIND("traefik", "Traefik"),
-    RESERVED_KIND("caddy", "Caddy"),
-    RESERVED_KIND("kubernetes_service", "The selector of a Kubernetes Service"),
-    RESERVED_KIND("gateway", "A route of the Kubernetes Gateway API"),
-    RESERVED_KIND("ingress_nginx", "Canary annotations of ingress-nginx"),
-    RESERVED_KIND("istio", "An Istio VirtualService"),
-    RESERVED_KIND("alb", "A rule of an AWS Application Load Balancer"),
-    RESERVED_KIND("front_door", "Azure Front Door"),
-    RESERVED_KIND("gcp_lb", "A Google Cloud load balancer"),
+    TN_RESERVED_KIND("traefik", "Traefik"),
+    TN_RESERVED_KIND("caddy", "Caddy"),
+    TN_RESERVED_KIND("kubernetes_service", "The selector of a Kubernetes Service"),
+    TN_RESERVED_KIND("gateway", "A route of the Kubernetes Gateway API"),
+    TN_RESERVED_KIND("ingress_nginx", "Canary annotations of ingress-nginx"),
+    TN_RESERVED_KIND("istio", "An Istio VirtualService"),
+    TN_RESERVED_KIND("alb", "A rule of an AWS Application Load Balancer"),
+    TN_RESERVED_KIND("front_door", "Azure Front Door"),
+    TN_RESERVED_KIND("gcp_lb", "A Google Cloud load balancer"),
 };
 const struct tn_schema tn_schema_balancer = {
     .name = "balancer", .doc = "What sends traffic: exactly one kind", .size = sizeof(struct tn_balancer),

@@ -6,11 +6,6 @@
 /* One row a key, as dense as a table is read. */
 /* clang-format off */
 
-#define RESERVED(key, text)                                                                                  \
-    {.name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE, .since = "0.1", .doc = (text)}
-#define RESERVED_KIND(key, text)                                                                             \
-    {.name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE | TN_KIND, .since = "0.1", .doc = (text)}
-
 /* ---- clusters --------------------------------------------------------------------------------------- */
 
 static const struct tn_key host_keys[] = {
@@ -20,7 +15,7 @@ static const struct tn_key host_keys[] = {
     {.name = "address", .type = TN_KEY_STRING, TN_AT(tn_host_ref, address), .check = TN_CHECK_IP,
      .since = "0.1",
      .doc = "Numeric address on which its instances get traffic, when that is not the URL's host"},
-    RESERVED("labels", "Labels of this host, for placement"),
+    TN_RESERVED_KEY("labels", "Labels of this host, for placement"),
     {.name = "sudo", .type = TN_KEY_BOOL, TN_AT(tn_host_ref, sudo), .def = "false", .flags = TN_RESERVED,
      .since = "0.1", .doc = "Run commands on an ssh:// host through sudo"},
 };
@@ -94,14 +89,14 @@ static const struct tn_key cluster_keys[] = {
     {.name = "fake", .type = TN_KEY_OBJECT, .flags = TN_KIND, .at = 0, .child = &fake_schema,
      .kind = TN_CLUSTER_FAKE, .since = "0.1", .doc = "A scripted world, for tests"},
 #endif
-    RESERVED_KIND("swarm", "Services of a Docker Swarm"),
-    RESERVED_KIND("kubernetes", "Deployments of a Kubernetes cluster"),
-    RESERVED_KIND("ecs", "Services of an AWS ECS cluster"),
-    RESERVED_KIND("container_apps", "Azure Container Apps"),
-    RESERVED_KIND("cloud_run", "Google Cloud Run services"),
-    RESERVED("region", "The region that this cluster is in"),
-    RESERVED("regions", "Regions that this cluster spans: a list, or a map with values per region"),
-    RESERVED("provision", "How to make the cluster when it does not exist"),
+    TN_RESERVED_KIND("swarm", "Services of a Docker Swarm"),
+    TN_RESERVED_KIND("kubernetes", "Deployments of a Kubernetes cluster"),
+    TN_RESERVED_KIND("ecs", "Services of an AWS ECS cluster"),
+    TN_RESERVED_KIND("container_apps", "Azure Container Apps"),
+    TN_RESERVED_KIND("cloud_run", "Google Cloud Run services"),
+    TN_RESERVED_KEY("region", "The region that this cluster is in"),
+    TN_RESERVED_KEY("regions", "Regions that this cluster spans: a list, or a map with values per region"),
+    TN_RESERVED_KEY("provision", "How to make the cluster when it does not exist"),
 };
 const struct tn_schema tn_schema_cluster = {
     .name = "cluster", .doc = "A named place to run: exactly one kind", .size = sizeof(struct tn_cluster),
@@ -132,12 +127,12 @@ static const struct tn_key gate_keys[] = {
      .check = TN_CHECK_ADDRESS, .since = "0.1", .doc = "host:port that must accept a connection"},
     {.name = "cmd", .type = TN_KEY_COMMAND, .flags = TN_KIND, TN_AT(tn_gate, cmd), .kind = TN_GATE_CMD,
      .since = "0.1", .doc = "A command on this host that must exit with 0"},
-    RESERVED_KIND("prometheus", "A PromQL query against a limit"),
-    RESERVED_KIND("traffic", "The balancer's own counters against a limit"),
-    RESERVED_KIND("cloudwatch", "An AWS CloudWatch metric against a limit"),
-    RESERVED_KIND("azure_monitor", "An Azure Monitor metric against a limit"),
-    RESERVED_KIND("google_monitoring", "A Google Cloud Monitoring metric against a limit"),
-    RESERVED_KIND("approve", "People who must approve"),
+    TN_RESERVED_KIND("prometheus", "A PromQL query against a limit"),
+    TN_RESERVED_KIND("traffic", "The balancer's own counters against a limit"),
+    TN_RESERVED_KIND("cloudwatch", "An AWS CloudWatch metric against a limit"),
+    TN_RESERVED_KIND("azure_monitor", "An Azure Monitor metric against a limit"),
+    TN_RESERVED_KIND("google_monitoring", "A Google Cloud Monitoring metric against a limit"),
+    TN_RESERVED_KIND("approve", "People who must approve"),
     {.name = "interval", .type = TN_KEY_DURATION, TN_AT(tn_gate, interval), .def = "5s", .min = 1,
      .since = "0.1", .doc = "Time between two measurements"},
     {.name = "timeout", .type = TN_KEY_DURATION, TN_AT(tn_gate, timeout), .def = "5s", .min = 1,
@@ -149,10 +144,10 @@ static const struct tn_key gate_keys[] = {
     {.name = "error_limit", .type = TN_KEY_INT, TN_AT(tn_gate, error_limit), .def = "3", .min = 0,
      .max = 10000, .since = "0.1",
      .doc = "Measurements that may give no answer, one after another, before the gate fails"},
-    RESERVED("no_data", "What a metric without data means"),
-    RESERVED("min_samples", "Requests that a metric must have seen"),
-    RESERVED("fail_above", "The metric's upper limit"),
-    RESERVED("fail_below", "The metric's lower limit"),
+    TN_RESERVED_KEY("no_data", "What a metric without data means"),
+    TN_RESERVED_KEY("min_samples", "Requests that a metric must have seen"),
+    TN_RESERVED_KEY("fail_above", "The metric's upper limit"),
+    TN_RESERVED_KEY("fail_below", "The metric's lower limit"),
 };
 const struct tn_schema tn_schema_gate = {
     .name = "gate", .doc = "A condition that must hold before a rollout goes on: exactly one kind",
@@ -185,8 +180,8 @@ static const struct tn_key policy_keys[] = {
     {.name = "port_range", .type = TN_KEY_RANGE, TN_AT_LIST(tn_policy, port_first, port_last),
      .def = "20000-29999", .min = 1, .max = 65535, .since = "0.1",
      .doc = "Host ports that turnout picks from"},
-    RESERVED("windows", "Times at which a rollout may begin"),
-    RESERVED("digest_only", "Refuse images that are named by a tag"),
+    TN_RESERVED_KEY("windows", "Times at which a rollout may begin"),
+    TN_RESERVED_KEY("digest_only", "Refuse images that are named by a tag"),
 };
 const struct tn_schema tn_schema_policy = {
     .name = "policy", .doc = "Limits that hold for every rollout", .size = sizeof(struct tn_policy),
@@ -240,11 +235,11 @@ static const struct tn_key rollout_keys[] = {
      .since = "0.1", .doc = "Gates that must pass before the old revision is given up"},
     {.name = "keep", .type = TN_KEY_INT, TN_AT(tn_rollout_options, keep), .def = "3", .min = 0, .max = 100,
      .since = "0.1", .doc = "Revisions that can be gone back to"},
-    RESERVED("steps", "The steps of a canary"),
-    RESERVED("auto_promote", "Whether a blue-green switch needs no approval"),
-    RESERVED("bake", "How long to watch before the old revision is removed"),
-    RESERVED("preview_replicas", "Instances of the candidate while it is a preview"),
-    RESERVED("standby", "Whether old instances stay up, out of traffic"),
+    TN_RESERVED_KEY("steps", "The steps of a canary"),
+    TN_RESERVED_KEY("auto_promote", "Whether a blue-green switch needs no approval"),
+    TN_RESERVED_KEY("bake", "How long to watch before the old revision is removed"),
+    TN_RESERVED_KEY("preview_replicas", "Instances of the candidate while it is a preview"),
+    TN_RESERVED_KEY("standby", "Whether old instances stay up, out of traffic"),
 };
 const struct tn_schema tn_schema_rollout = {
     .name = "rollout", .doc = "How to get there; at the top the default, in a service an override",
@@ -286,11 +281,11 @@ static const struct tn_key plan_keys[] = {
      .doc = "Where history is kept: sqlite:PATH (postgres:// is reserved)"},
     {.name = "environments", .type = TN_KEY_NAMED, .flags = TN_NOSTORE | TN_OVERLAY, .child = &tn_schema_plan,
      .since = "0.1", .doc = "Overlays of any key by environment name, chosen with -e"},
-    RESERVED("compose", "A Compose file whose services are imported"),
-    RESERVED("resources", "Cloud resources that must exist"),
-    RESERVED("waves", "Placements that go together, in order"),
-    RESERVED("notify", "Who is told of what"),
-    RESERVED("gitops", "The repository that is reconciled"),
+    TN_RESERVED_KEY("compose", "A Compose file whose services are imported"),
+    TN_RESERVED_KEY("resources", "Cloud resources that must exist"),
+    TN_RESERVED_KEY("waves", "Placements that go together, in order"),
+    TN_RESERVED_KEY("notify", "Who is told of what"),
+    TN_RESERVED_KEY("gitops", "The repository that is reconciled"),
 };
 const struct tn_schema tn_schema_plan = {
     .name = "plan", .doc = "A plan says what should run, where, and how to get there",

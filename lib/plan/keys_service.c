@@ -6,9 +6,6 @@
 /* One row a key, as dense as a table is read. */
 /* clang-format off */
 
-#define RESERVED(key, text)                                                                                  \
-    {.name = (key), .type = TN_KEY_RAW, .flags = TN_RESERVED | TN_NOSTORE, .since = "0.1", .doc = (text)}
-
 /* ---- health ----------------------------------------------------------------------------------------- */
 
 static const struct tn_key health_keys[] = {
@@ -142,7 +139,7 @@ static const struct tn_key expose_keys[] = {
      .doc = "Header of the answers that carries the version, as proof of who answered"},
     {.name = "sticky", .type = TN_KEY_BOOL, TN_AT(tn_expose, sticky), .flags = TN_RESERVED, .since = "0.1",
      .doc = "Requests of one client go to one instance"},
-    RESERVED("preview", "An upstream or host that shows the candidate before it serves"),
+    TN_RESERVED_KEY("preview", "An upstream or host that shows the candidate before it serves"),
 };
 static const struct tn_schema expose_schema = {
     .name = "expose", .doc = "One way in: a balancer that sends traffic to a port",
@@ -271,10 +268,10 @@ static const struct tn_key service_keys[] = {
      .check = TN_CHECK_ABSOLUTE, .since = "0.1", .doc = "Folders in memory"},
     {.name = "platform", .type = TN_KEY_RAW, .flags = TN_REVISION, TN_AT(tn_service, platform),
      .since = "0.1", .doc = "A raw map merged last into the platform's own object"},
-    RESERVED("scale", "Limits and targets of an autoscaler"),
-    RESERVED("disruption", "How many must stay up when hosts are emptied"),
-    RESERVED("placement", "Zones, spread, tolerations"),
-    RESERVED("from", "A service whose keys are taken over"),
+    TN_RESERVED_KEY("scale", "Limits and targets of an autoscaler"),
+    TN_RESERVED_KEY("disruption", "How many must stay up when hosts are emptied"),
+    TN_RESERVED_KEY("placement", "Zones, spread, tolerations"),
+    TN_RESERVED_KEY("from", "A service whose keys are taken over"),
 };
 const struct tn_schema tn_schema_service = {
     .name = "service", .doc = "Something that runs in instances", .size = sizeof(struct tn_service),

@@ -63,7 +63,7 @@ const char *tn_git_sha(struct tn_arena *a, const char *dir);
 /* envfile.c: services' env_files become part of env, under what env says itself. */
 void tn_env_files_apply(struct tn_loader *l, struct tn_node *root, const char *dir);
 
-/* rollout.c: the plan's rollout becomes part of each service's, as far as its strategy uses it. */
+/* inherit.c: the plan's rollout becomes part of each service's, as far as its strategy uses it. */
 void tn_rollout_inherit(struct tn_loader *l, struct tn_node *root);
 
 /* check*.c: what the table cannot say. */
@@ -78,6 +78,8 @@ void tn_check_balancers(struct tn_checker *c);
 void tn_check_services(struct tn_checker *c);
 void tn_check_rollout(struct tn_checker *c, struct tn_service *s);
 void tn_check_order(struct tn_checker *c); /* depends_on: cycles, and the order itself */
+/* The node of a key below the root, NULL when it was not written; ends with NULL. */
+const struct tn_node *tn_check_node(const struct tn_checker *c, ...) __attribute__((sentinel));
 /* The place of a key below the root, or of the nearest thing above it that was written; ends with NULL. */
 struct tn_mark tn_check_place(const struct tn_checker *c, ...) __attribute__((sentinel));
 /* Adds "unknown <what> 'name'" with the nearest of `names`. */

@@ -185,31 +185,43 @@ static void check_environment(struct tn_loader *l, const char *environment, cons
     tn_problem_at(l, (struct tn_mark){.file = first}, hint, "unknown environment '%s'", environment);
 }
 
-struct tn_node *tn_merge_all(struct tn_loader *l, const struct tn_plan_options *o)
+static bool valid_environment(struct tn_loader *l, const char *environment)
 {
-    static const char *const fallback[] = {"turnout.yaml"};
-    const char *const *files = o->n_files ? o->files : fallback;
-    size_t n = o->n_files ? o->n_files : 1;
-    const char *environment = o->environment && *o->environment ? o->environment : NULL;
-    if (environment && !tn_check_text(TN_CHECK_NAME, environment)) {
-        tn_problem_at(l, (struct tn_mark){0}, NULL, "environment '%.60s' %s", environment,
-                      tn_check_rules[TN_CHECK_NAME].says);
-        return NULL;
-    }
-    struct environments e = {.n = 0};
+    if (!environment || tn_check_text(TN_CHECK_NAME, environment))
+        return true;
+    tn_problem_at(l, (struct tn_mark){0}, NULL, "environment '%.60s' %s", environment,
+                  tn_check_rules[TN_CHECK_NAME].says);
+    return false;
+}
+
+/* Every file is read even when one before it is bad: all problems come at once. NULL when one is. */
+static struct tn_node *merge_files(struct tn_loader *l, const char *const *files, size_t n,
+                                   const char *environment, struct environments *e)
+{
     struct tn_node *root = NULL;
     bool failed = false;
     for (size_t i = 0; i < n; i++) {
         struct tn_node *layer = tn_file_load(l, files[i]);
         if (layer)
-            root = add_layer(l, root, layer, environment, &e);
+            root = add_layer(l, root, layer, environment, e);
         failed = failed || !layer;
         if (i == 0 && environment && root)
-            root = add_environment_file(l, root, files[0], environment, &e);
-        if (!root)
-            return NULL;
+            root = add_environment_file(l, root, files[0], environment, e);
+        failed = failed || !root;
     }
-    if (failed)
+    return failed ? NULL : root;
+}
+
+struct tn_node *tn_merge_all(struct tn_loader *l, const struct tn_plan_options *o)
+{
+    static const char *const fallback[] = {"turnout.yaml"};
+    const char *const *files = o->n_files ? o->files : fallback;
+    const char *environment = o->environment && *o->environment ? o->environment : NULL;
+    struct environments e = {.n = 0};
+    struct tn_node *root = valid_environment(l, environment)
+                               ? merge_files(l, files, o->n_files ? o->n_files : 1, environment, &e)
+                               : NULL;
+    if (!root)
         return NULL;
     if (environment)
         check_environment(l, environment, &e, tn_arena_strdup(l->arena, files[0]));

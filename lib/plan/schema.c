@@ -118,7 +118,7 @@ static json_t *int_schema(const struct tn_key *k)
     return or_variable(o);
 }
 
-static json_t *value_schema(const struct tn_key *k)
+static json_t *scalar_schema(const struct tn_key *k)
 {
     switch (k->type) {
     case TN_KEY_BOOL: return k->names ? words_schema(k) : or_variable(type_of("boolean"));
@@ -130,6 +130,19 @@ static json_t *value_schema(const struct tn_key *k)
     case TN_KEY_RANGE: return text_with_pattern("^[0-9]+-[0-9]+$|" ANY_VARIABLE);
     case TN_KEY_ENUM:
     case TN_KEY_WORD: return words_schema(k);
+    default: return text_schema(k);
+    }
+}
+
+static json_t *named_schema(const struct tn_key *k)
+{
+    json_t *map = map_of(any_of(ref_to(k->child), type_of("null")));
+    return k->flags & TN_NAMES ? any_of(map, list_of(type_of("string"))) : map;
+}
+
+static json_t *value_schema(const struct tn_key *k)
+{
+    switch (k->type) {
     case TN_KEY_STRINGS: return any_of(list_of(text_schema(k)), any_scalar());
     case TN_KEY_PAIRS: return map_of(any_scalar());
     case TN_KEY_COMMAND: return any_of(list_of(any_scalar()), type_of("string"));
@@ -137,15 +150,9 @@ static json_t *value_schema(const struct tn_key *k)
     case TN_KEY_LIST:
         return k->flags & TN_SINGLE ? any_of(list_of(ref_to(k->child)), ref_to(k->child))
                                     : list_of(ref_to(k->child));
-    case TN_KEY_NAMED: {
-        json_t *map = map_of(any_of(ref_to(k->child), type_of("null")));
-        return k->flags & TN_NAMES ? any_of(map, list_of(type_of("string"))) : map;
-    }
-    case TN_KEY_STRING:
-    case TN_KEY_TEXT:
-    case TN_KEY_PATH: return text_schema(k);
-    case TN_KEY_RAW:
-    default: return json_object();
+    case TN_KEY_NAMED: return named_schema(k);
+    case TN_KEY_RAW: return json_object();
+    default: return scalar_schema(k);
     }
 }
 

@@ -32,6 +32,17 @@ static struct tn_mark mark_of(const struct reader *r, const yaml_mark_t *m)
 
 /* ---- before libyaml: bytes -------------------------------------------------------------------------- */
 
+/* What YAML lets stand in a text: no control characters but tab and line breaks, no surrogates, no marks of byte
+ * order. */
+static bool is_printable(unsigned c)
+{
+    if (c < 0x20)
+        return c == '\t' || c == '\n' || c == '\r';
+    if (c >= 0x7f && c < 0xa0)
+        return c == 0x85;
+    return c <= 0x10ffff && !(c >= 0xd800 && c <= 0xdfff) && c != 0xfeff && c != 0xfffe && c != 0xffff;
+}
+
 /* Length of the UTF-8 character at s that YAML allows, 0 when it is none. */
 static size_t allowed_character(const unsigned char *s, size_t left)
 {
@@ -51,11 +62,7 @@ static size_t allowed_character(const unsigned char *s, size_t left)
                 return 0;
             c = c << 6 | (s[i] & 0x3f);
         }
-        if (c < forms[f].min || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-            return 0;
-        bool control = (c < 0x20 && c != '\t' && c != '\n' && c != '\r') ||
-                       (c >= 0x7f && c < 0xa0 && c != 0x85) || c == 0xfeff || c == 0xfffe || c == 0xffff;
-        return control ? 0 : forms[f].len;
+        return c >= forms[f].min && is_printable(c) ? forms[f].len : 0;
     }
     return 0;
 }
