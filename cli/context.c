@@ -86,6 +86,7 @@ static int open_session(struct cli_context *c, bool changing)
         .actor = c->o->actor,
         .read_only = !changing,
         .no_exec = c->o->no_exec || (no_exec && *no_exec && strcmp(no_exec, "0") != 0),
+        .force = c->o->force,
         .sink = c->sink ? cli_sink_event : NULL,
         .sink_arg = c->sink,
     };
@@ -137,6 +138,5 @@ struct tn_deploy_options cli_deploy_options(const struct cli_options *o, bool ar
         .selection = cli_selection(o, args_are_services),
         .dry_run = o->dry_run,
         .lease_wait = o->lease_wait,
-        .force = o->force,
     };
 }

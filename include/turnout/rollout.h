@@ -45,6 +45,7 @@ struct tn_session_options {
     const char *actor;          /* who runs this, for the history; NULL = user@host */
     bool read_only;             /* no state is created */
     bool no_exec;               /* resolve no secret that runs a program */
+    bool force;                 /* overwrite our balancer file although it was edited by hand */
     tn_event_sink sink;
     void *sink_arg;
 };
@@ -135,7 +136,6 @@ struct tn_deploy_options {
     const json_t *changeset; /* exactly this, or TN_EXIT_STALE */
     bool dry_run;
     int64_t lease_wait; /* ms; -1 = the plan's */
-    bool force;         /* take a balancer file over that was edited by hand */
 };
 /* All of these block until the run ends; they return an exit code and fill `out`; err is set when nothing was begun. */
 int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const struct tn_deploy_options *o,

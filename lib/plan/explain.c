@@ -248,7 +248,8 @@ static void put_row(struct tn_buf *b, const struct tn_key *k)
 static void put_section(struct tn_buf *b, const struct reach *r)
 {
     const struct tn_schema *s = r->schema;
-    tn_buf_printf(b, "\n## %s\n\n%s.\n\n", *r->path ? r->path : "The top of a plan", s->doc);
+    tn_buf_printf(b, *r->path ? "\n## `%s`\n\n%s.\n\n" : "\n## The top of a plan%s\n\n%s.\n\n", r->path,
+                  s->doc);
     tn_buf_printf(b, "```yaml\n%s\n```\n\n", s->example);
     tn_buf_puts(b, "| key | type | default | what it does | since |\n|---|---|---|---|---|\n");
     bool reserved = false;
@@ -268,12 +269,13 @@ static void put_section(struct tn_buf *b, const struct reach *r)
 char *tn_plan_reference(void)
 {
     tn_autobuf b = TN_BUF_INIT(MAX_TEXT);
-    tn_buf_puts(&b, "# Plan reference\n\n<!-- made from lib/plan/keys*.c by `make docs`; do not edit -->\n\n"
-                    "Every key, with its type and default; `turnout explain KEY` prints the same.\n"
-                    "↻ marks what is part of a service's revision: a change of it replaces instances.\n"
-                    "Durations carry a unit (`500ms`, `30s`, `5m`, `1h30m`); counts are `2` or `25%`; a "
-                    "command is a list, "
-                    "or a text for `/bin/sh -c`;\nunknown keys are errors, `x-…` is ignored.\n");
+    tn_buf_puts(
+        &b, "# Plan reference\n\n<!-- made from lib/plan/keys*.c by tn_plan_reference; do not edit -->\n\n"
+            "Every key, with its type and default; `turnout explain KEY` prints the same.\n"
+            "↻ marks what is part of a service's revision: a change of it replaces instances.\n"
+            "Durations carry a unit (`500ms`, `30s`, `5m`, `1h30m`); counts are `2` or `25%`; a "
+            "command is a list, "
+            "or a text for `/bin/sh -c`;\nunknown keys are errors, `x-…` is ignored.\n");
     struct reached all;
     reach_all(&all);
     for (size_t i = 0; i < all.n; i++)

@@ -156,6 +156,22 @@ static json_t *value_schema(const struct tn_key *k)
     }
 }
 
+/* null deletes a key in any overlay. Also, draft-07 ignores what stands beside $ref, so a reference is wrapped. */
+static json_t *or_null(json_t *schema)
+{
+    json_t *any = json_object_get(schema, "anyOf"), *type = json_object_get(schema, "type");
+    if (json_object_size(schema) == 0)
+        return schema;
+    if (any) {
+        json_array_append_new(any, type_of("null"));
+    } else if (json_is_array(type)) {
+        json_array_append_new(type, json_string("null"));
+    } else {
+        return any_of(schema, type_of("null"));
+    }
+    return schema;
+}
+
 static json_t *schema_of_key(const struct tn_key *k)
 {
     json_t *o = k->flags & TN_RESERVED ? json_object() : value_schema(k);
@@ -165,12 +181,7 @@ static json_t *schema_of_key(const struct tn_key *k)
              tn_key_default_text(k) ? ". Default: " : "",
              tn_key_default_text(k) ? tn_key_default_text(k) : "",
              k->flags & TN_REVISION ? ". A change replaces instances" : "");
-    /* draft-07 ignores what stands beside $ref, so the reference is wrapped. */
-    if (json_object_get(o, "$ref")) {
-        json_t *all = json_array();
-        json_array_append_new(all, o);
-        o = object_with("allOf", all);
-    }
+    o = or_null(o);
     json_object_set_new(o, "description", json_string(doc));
     return o;
 }

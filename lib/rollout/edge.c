@@ -410,6 +410,10 @@ int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const stru
         }
         pthread_mutex_unlock(&e->lock);
         tn_traffic_clear(&want);
+        if (rc == TN_ESTALE && s->force) {
+            tn_error_clear(err);
+            rc = 1;
+        }
         if (rc < 0)
             return tn_error_prefix(err, "balancer '%s'", e->config->name);
         differs = rc;

@@ -54,6 +54,7 @@ struct tn_session *tn_session_open(const struct tn_session_options *o, struct tn
     s->cancel = o->cancel;
     s->read_only = o->read_only;
     s->no_exec = o->no_exec;
+    s->force = o->force;
     s->sink = o->sink;
     s->sink_arg = o->sink_arg;
     s->actor = o->actor ? tn_strdup(o->actor) : who_runs_this();

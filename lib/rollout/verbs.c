@@ -51,7 +51,6 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
         return nothing(out, "nothing to do: everything is as the plan wants it");
     if (o->dry_run)
         return nothing(out, "dry run: nothing was changed");
-    s->force = o->force;
     struct tn_rollout_start how = {.goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
     return how.goals ? tn_run_rollout(s, &how, out, err) : TN_EFAIL;
 }
@@ -137,7 +136,6 @@ static int finish(struct tn_session *s, const json_t *goal, const char *id, bool
         .hook = hook,
         .lease_wait = lease_wait(s, o),
     };
-    s->force = o->force;
     if (!how.goals)
         return err && *err ? (int)(*err)->code : TN_EFAIL;
     return tn_run_rollout(s, &how, out, err);
@@ -172,7 +170,6 @@ int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_de
         tn_goals_free(goals);
         return rc < 0 ? rc : nothing(out, "dry run: nothing was changed");
     }
-    s->force = o->force;
     struct tn_rollout_start how = {.goals = goals, .back = true, .lease_wait = lease_wait(s, o)};
     return tn_run_rollout(s, &how, out, err);
 }
@@ -260,7 +257,6 @@ int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, 
         tn_goals_free(g);
         return nothing(out, "dry run: nothing was changed");
     }
-    s->force = o->force;
     struct tn_rollout_start how = {.goals = g, .lease_wait = lease_wait(s, o)};
     int rc = tn_run_rollout(s, &how, out, err);
     if (rc != TN_EXIT_OK || !whole)

@@ -278,6 +278,18 @@ int tn_nginx_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const stru
     return rc < 0 ? tn_error_move(err, &why) : TN_OK;
 }
 
+int tn_nginx_differs(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
+                     struct tn_error **err)
+{
+    struct change ch = {
+        .n = tn_nginx_of(b), .c = c, .want = want, .text = TN_BUF_INIT(TN_NGINX_FILE_MAX + 1)};
+    int rc = prepare(&ch, false, err);
+    if (rc == TN_OK)
+        rc = !ch.old.text || ch.old.len != ch.text.len || memcmp(ch.old.text, ch.text.data, ch.text.len) != 0;
+    change_clear(&ch);
+    return rc;
+}
+
 /* Every upstream stays by name, none has a server. */
 static int stay_empty(struct change *ch, struct tn_traffic *empty, struct tn_error **err)
 {

@@ -30,6 +30,11 @@ int tn_nginx_file_read(struct tn_nginx *n, struct tn_nginx_file *out, struct tn_
         tn_error_move(err, &why);
         return tn_error_prefix(err, "balancer '%s'", n->base.config->name);
     }
+    if (strspn(text, " \t\r\n") == out->len) { /* an empty file says nothing: as good as none */
+        free(text);
+        out->len = 0;
+        return TN_OK;
+    }
     struct stat st;
     if (h->local && stat(n->base.config->file, &st) == 0)
         out->mtime = st.st_mtim;

@@ -189,6 +189,7 @@ static const struct tn_balancer_ops ops = {
     .name = "nginx",
     .observe = nginx_observe,
     .apply = tn_nginx_apply,
+    .differs = tn_nginx_differs,
     .current = nginx_current,
     .remove = tn_nginx_remove,
     .watch_drain = nginx_watch_drain,

@@ -127,6 +127,8 @@ void tn_nginx_count(struct tn_nginx *n, const struct tn_tcp_row *row);
 int tn_nginx_apply(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
                    const char *const *confirm_new, size_t n_confirm, bool force, char **note,
                    struct tn_error **err);
+int tn_nginx_differs(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
+                     struct tn_error **err);
 int tn_nginx_remove(struct tn_balancer_driver *b, struct tn_cancel *c, struct tn_error **err);
 int tn_nginx_doctor(struct tn_balancer_driver *b, struct tn_cancel *c,
                     void (*report)(void *arg, bool ok, const char *text), void *arg, struct tn_error **err);

@@ -187,6 +187,7 @@ static void a_newer_engine_is_told_the_signal(void **state)
     world_open(&w, rows, "1.99");
     struct tn_instance i = instance();
     assert_int_equal(w.p->ops->stop(w.p, NULL, &i, "SIGQUIT", 10000, &w.err), TN_OK);
+    assert_int_equal(fake_engine_count(w.engine, "POST /containers/" ID "/stop?t=10&signal=SIGQUIT"), 1);
     assert_int_equal(tn_docker_of(w.p)->engines[0].api, TN_DOCKER_API_NEWEST);
     world_close(&w);
 }

@@ -124,7 +124,7 @@ static void test_reference(void **state)
     (void)state;
     tn_autofree char *text = tn_plan_reference();
     assert_holds(text, "# Plan reference");
-    assert_holds(text, "## services.<name>\n");
+    assert_holds(text, "## `services.<name>`\n");
     assert_holds(text, "| `replicas` | whole number | 1 |");
     assert_holds(text, "Reserved, refused by name: `scale`");
 }
@@ -137,7 +137,7 @@ static void test_config(void **state)
     plan_write(
         "turnout.yaml", HEAD
         "vars: { tag: v1 }\n" WEB "    env: { A: \"${tag}\", B: \"$${x}\", C: \"no\", D: 08, E: "
-                                  "\"a\\nb\\t\\\"c\\\" #\", F: \"\", G: \"5\" }\n"
+        "\"a\\nb\\t\\\"c\\\" #\", F: \"\", G: \"5\" }\n"
         "    platform: { a: 1, b: \"1\", c: \"true\", d: 1.5, e: \"\\u00e9\\u0085\" }\n    labels: {}\n");
     const char *const files[] = {"turnout.yaml", "over.yaml"}, *const sets[] = {"services.web.user=me"};
     const struct tn_plan_options o = {.files = files, .n_files = 2, .sets = sets, .n_sets = 1};
