@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "lib/base/buf.h"
-#include "lib/base/cancel.h"
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/buf.h"
+#include "turnout/cancel.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 enum { STATUS_BYTES = 1 << 20, WAIT_LOOK = 500 };
 

@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
-#include "lib/base/version.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
+#include "turnout/version.h"
 
 int cmd_validate(const struct cli_options *o)
 {

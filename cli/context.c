@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 
 static struct tn_cancel *signal_cancel; /* what a signal raises */
 static atomic_int signal_level, signal_number;

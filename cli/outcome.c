@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 static void print_evidence(const char *log)
 {

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "lib/base/buf.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/buf.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 bool cli_color_on(const struct cli_options *o, int fd)
 {

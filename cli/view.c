@@ -9,10 +9,10 @@
 #include <sys/ioctl.h>
 
 #include "cli/cli.h"
-#include "lib/base/buf.h"
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/buf.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 enum { FRAME_MS = 100, MAX_BRANCHES = 64, FRAME_BYTES = 64 * 1024, ENOUGH_LOG = 3 };
 
@@ -121,19 +121,30 @@ static void draw_instance(struct tn_buf *out, const json_t *i, bool last, bool c
     tn_buf_putc(out, '\n');
 }
 
+/* "min_healthy_time, 0.7s left"; NULL when it waits for nothing. */
+static char *what_it_waits_for(const struct branch *b)
+{
+    const char *wait = text_of(b->world, "wait");
+    char left[32];
+    if (b->done || !*wait || strcmp(wait, "nothing") == 0)
+        return NULL;
+    int64_t until = json_integer_value(json_object_get(b->world, "wait_until"));
+    return until ? tn_format("%s, %s left", wait, tn_format_age(until - tn_wall_ms(), left, sizeof(left))) : tn_strdup(wait);
+}
+
 static void draw_branch(struct tn_buf *out, const struct branch *b, bool color, size_t width)
 {
     json_int_t n_new = json_integer_value(json_object_get(b->world, "new")), wanted = json_integer_value(json_object_get(b->world, "replicas"));
     json_int_t traffic = json_integer_value(json_object_get(b->world, "traffic_new_permille"));
-    const char *wait = text_of(b->world, "wait");
     enum cli_sign sign = b->done ? SIGN_OK : b->failed ? SIGN_FAILED : b->back ? SIGN_BACK : SIGN_RUNNING;
     tn_autofree char *name = cli_clean(b->name), *note = cli_clean(b->note), *pull = cli_clean(b->pull);
+    tn_autofree char *waits = what_it_waits_for(b);
     tn_autofree char *line =
         b->world ? tn_format("%s%s%s %s%s%s  %s %lld/%lld  serving %lld  new traffic %lld %%  %s%s", cli_paint(color, color_of(sign)),
                              cli_sign(sign), cli_paint(color, "0"), cli_paint(color, CLI_BOLD), name, cli_paint(color, "0"),
                              b->strategy ? b->strategy : "", (long long)n_new, (long long)wanted,
                              (long long)json_integer_value(json_object_get(b->world, "serving")), (long long)(traffic / 10),
-                             b->done || strcmp(wait, "nothing") == 0 ? "" : "waits for ", b->done || strcmp(wait, "nothing") == 0 ? note : wait)
+                             waits ? "waits for " : "", waits ? waits : note)
                  : tn_format("%s %s  %s", cli_sign(SIGN_WAITING), name, *pull ? pull : note);
     put_line(out, line, width);
     tn_buf_putc(out, '\n');

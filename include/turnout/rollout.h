@@ -11,12 +11,12 @@
 #include <stdint.h>
 #include <jansson.h>
 
+#include "turnout/cancel.h"
 #include "turnout/error.h"
 #include "turnout/event.h"
 #include "turnout/plan.h"
 
 struct tn_session;
-struct tn_cancel;
 
 /* DESIGN §7. */
 enum tn_exit {
@@ -51,10 +51,6 @@ struct tn_session_options {
 };
 struct tn_session *tn_session_open(const struct tn_session_options *o, struct tn_error **err);
 void tn_session_free(struct tn_session *s);
-struct tn_cancel *tn_cancel_new(void);
-void tn_cancel_free(struct tn_cancel *c);
-void tn_cancel_raise(struct tn_cancel *c, int level);
-void tn_cancel_set_deadline(struct tn_cancel *c, int64_t mono_ms);
 
 /* Which placements a run concerns: globs; empty = all. */
 struct tn_selection {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 typedef struct tn_balancer_driver *(*open_fn)(const struct tn_plan *plan, const struct tn_balancer *config,
                                               struct tn_host *host, const char *managed_dir,

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "turnout/plan.h"
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 #include "lib/transport/host.h"
 
 struct tn_http;

@@ -1,10 +1,10 @@
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 void tn_buf_clear(struct tn_buf *b)
 {

@@ -1,4 +1,4 @@
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -7,8 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 
 struct tn_cancel {
     atomic_int level;

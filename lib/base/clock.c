@@ -1,4 +1,4 @@
-#include "lib/base/clock.h"
+#include "turnout/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 static struct tn_error *error_fresh(struct tn_error **err, enum tn_code code)
 {

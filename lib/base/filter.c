@@ -3,7 +3,7 @@
 #include <string.h>
 #include <wchar.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 /* Length of the valid UTF-8 sequence at p (0 when invalid) and its code point. */
 static size_t utf8_at(const unsigned char *p, size_t n, uint32_t *out)
@@ -31,28 +31,39 @@ static bool is_hidden(uint32_t c)
            (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c <= 0xe0fff);
 }
 
-/* Skips a terminal escape sequence that begins at p[0] == ESC; returns its length. */
+/* ESC [ … up to the final byte. */
+static size_t control_sequence(const unsigned char *p, size_t n)
+{
+    size_t i = 2;
+    while (i < n && (p[i] < 0x40 || p[i] > 0x7e)) {
+        if (p[i] < 0x20)
+            return i;
+        i++;
+    }
+    return i < n ? i + 1 : n;
+}
+
+/* ESC ] and its like: text up to BEL or ESC \. */
+static size_t control_string(const unsigned char *p, size_t n)
+{
+    size_t i = 2;
+    for (; i < n && p[i] != '\n'; i++) {
+        if (p[i] == 7)
+            return i + 1;
+        if (p[i] == 27)
+            return i + 1 < n && p[i + 1] == '\\' ? i + 2 : i;
+    }
+    return i;
+}
+
+/* Length of the terminal escape sequence that begins at p[0] == ESC. */
 static size_t escape_at(const unsigned char *p, size_t n)
 {
-    size_t i = 1;
     if (n < 2)
         return 1;
-    if (p[1] == '[') { /* CSI … final byte */
-        for (i = 2; i < n && (p[i] < 0x40 || p[i] > 0x7e); i++)
-            if (p[i] < 0x20)
-                return i;
-        return i < n ? i + 1 : n;
-    }
-    if (p[1] == ']' || p[1] == 'P' || p[1] == '_' || p[1] == '^' || p[1] == 'X') { /* strings up to BEL or ST */
-        for (i = 2; i < n && p[i] != '\n'; i++) {
-            if (p[i] == 7)
-                return i + 1;
-            if (p[i] == 27)
-                return i + 1 < n && p[i + 1] == '\\' ? i + 2 : i;
-        }
-        return i;
-    }
-    return 2;
+    if (p[1] == '[')
+        return control_sequence(p, n);
+    return strchr("]P_^X", p[1]) && p[1] ? control_string(p, n) : 2;
 }
 
 void tn_filter(struct tn_buf *out, const char *s, size_t n, bool keep_newlines)

@@ -1,4 +1,4 @@
-#include "lib/base/fs.h"
+#include "turnout/fs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 char *tn_path_join(const char *dir, const char *name)
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 enum { SALT = 16, KEY = 32 };
 

@@ -1,4 +1,4 @@
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 struct job {
     struct job *next;

@@ -1,4 +1,4 @@
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 #include <ctype.h>
 #include <errno.h>

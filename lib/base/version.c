@@ -1,4 +1,4 @@
-#include "lib/base/version.h"
+#include "turnout/version.h"
 
 #ifndef TN_VERSION
 #define TN_VERSION "unknown"

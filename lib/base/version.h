@@ -1,8 +1,1 @@
-/* version.h - what this build is. */
-#ifndef TN_BASE_VERSION_H
-#define TN_BASE_VERSION_H
-
-#define TN_RELEASE "0.1.0"
-const char *tn_version(void); /* release and, when known, the commit */
-
-#endif
+#include "turnout/version.h" /* moved */

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 
 bool tn_status_expected(const char *expect, int status)
 {

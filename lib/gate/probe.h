@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 #include "lib/transport/http.h"
 
 enum tn_probe_result {

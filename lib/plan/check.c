@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/version.h"
+#include "turnout/version.h"
 #include "lib/plan/load.h"
 
 /* One step down: a key of a map, or a number in a list. */

@@ -2,7 +2,7 @@
  * are in, a $ that would be read as one is doubled, and what YAML could read as something else is quoted. */
 #include <string.h>
 
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 #include "lib/plan/load.h"
 
 #define MAX_TEXT       ((size_t)8 << 20)

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/mem.h"
+#include "turnout/buf.h"
+#include "turnout/mem.h"
 #include "lib/plan/keys.h"
 
 #define MAX_TEXT     ((size_t)1 << 20)

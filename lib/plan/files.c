@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/fs.h"
+#include "turnout/buf.h"
+#include "turnout/fs.h"
 #include "lib/plan/load.h"
 
 #define MAX_INCLUDES 64

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/fs.h"
+#include "turnout/fs.h"
 #include "lib/plan/load.h"
 
 #define MAX_REF    4096

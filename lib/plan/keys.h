@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "turnout/plan.h"
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 enum tn_key_type {
     TN_KEY_STRING,   /* char *, one line, from any scalar */

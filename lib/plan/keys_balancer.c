@@ -1,7 +1,7 @@
 /* The table, part two: balancers. Their keys lie in struct tn_balancer itself, so offsets are the balancer's. */
 #include "lib/plan/keys.h"
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 /* One row a key, as dense as a table is read. */
 /* clang-format off */

@@ -1,7 +1,7 @@
 /* The table, part three: services with health, ports, expose and hooks. */
 #include "lib/plan/keys.h"
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 /* One row a key, as dense as a table is read. */
 /* clang-format off */

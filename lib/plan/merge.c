@@ -1,7 +1,7 @@
 /* Overlays: later wins. Files and their includes, environments.<e>, turnout.<e>.yaml, further files, --set. */
 #include <string.h>
 
-#include "lib/base/fs.h"
+#include "turnout/fs.h"
 #include "lib/plan/load.h"
 
 #define MAX_SEGMENTS 32

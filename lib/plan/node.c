@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 struct tn_node *tn_node_new(struct tn_loader *l, enum tn_node_kind kind, struct tn_mark mark)
 {

@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "turnout/plan.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 #define TN_PLAN_MAX_FILE     ((size_t)1 << 20)
 #define TN_PLAN_MAX_DEPTH    64

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/text.h"
+#include "turnout/buf.h"
+#include "turnout/text.h"
 #include "lib/plan/node.h"
 
 #define MAX_SOURCE_LINE 200

@@ -9,9 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/base/cancel.h"
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
+#include "turnout/cancel.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
 #include "lib/plan/load.h"
 

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
 #include "lib/plan/emit.h"
 #include "lib/plan/load.h"

@@ -1,9 +1,9 @@
 /* `init`: a commented plan to start from. It loads as it is. */
 #include <string.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/buf.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/plan/keys.h"
 
 static const char head[] =

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 #include "lib/plan/load.h"
 
 #define MAX_VALUE   ((size_t)64 << 10)

@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "lib/base/fs.h"
+#include "turnout/fs.h"
 #include "lib/plan/bind.h"
 
 static void *member(void *out, size_t at)

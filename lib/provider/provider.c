@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 static const struct tn_provider_kind kinds[] = {
     {TN_CLUSTER_DOCKER, tn_docker_open},

@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "turnout/plan.h"
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 #include "lib/transport/host.h"
 
 struct tn_http;

@@ -1,7 +1,7 @@
 #include "turnout/event.h"
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 
 static const char *const names[] = {
     "rollout", "lease", "resolve", "pull", "placement", "start",   "ready", "admit", "settle", "drain", "stop",

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/diff/diff.h"
 #include "lib/rollout/edge.h"
 #include "lib/rollout/lease.h"
@@ -305,6 +305,23 @@ static void alias_note(const struct tn_goal *g, struct tn_change *c)
                                   g->typed->networks[i].aliases.v[0]));
 }
 
+static void describe(struct tn_session *s, struct tn_goal *g, const struct tn_observation *o, struct tn_change *c)
+{
+    if (c->action == TN_CHANGE_NONE)
+        return;
+    if (g->spec && g->from_spec)
+        compare(c, NULL, g->from_spec, g->spec);
+    compare_secrets(c, g, o);
+    alias_note(g, c);
+    if (c->action != TN_CHANGE_MANUAL)
+        tn_change_timeline(s, g, o, c);
+}
+
+static char *text_or_null(const char *s)
+{
+    return s[0] ? tn_strdup(s) : NULL;
+}
+
 static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_observation *o, char *note,
                        struct tn_change *c, struct tn_error **err)
 {
@@ -324,8 +341,8 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
         .service = tn_strdup(g->service),
         .cluster = tn_strdup(g->cluster),
         .action = (enum tn_change_action)tn_diff_classify(&in),
-        .from_revision = g->from_revision[0] ? tn_strdup(g->from_revision) : NULL,
-        .to_revision = g->revision[0] ? tn_strdup(g->revision) : NULL,
+        .from_revision = text_or_null(g->from_revision),
+        .to_revision = text_or_null(g->revision),
         .from_count = g->from_count,
         .to_count = g->replicas,
         .running = in.n,
@@ -335,14 +352,8 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
         .least_serving = -1,
     };
     add_note(c, note);
-    if (rc >= 0 && c->action != TN_CHANGE_NONE) {
-        if (g->spec && g->from_spec)
-            compare(c, NULL, g->from_spec, g->spec);
-        compare_secrets(c, g, o);
-        alias_note(g, c);
-        if (c->action != TN_CHANGE_MANUAL)
-            tn_change_timeline(s, g, o, c);
-    }
+    if (rc >= 0)
+        describe(s, g, o, c);
     free(v);
     tn_edge_views_clear(&views);
     tn_exposures_clear(&x);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 static json_t *preconditions(const struct tn_session *s, const struct tn_changes *c)
 {

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 struct tn_goals *tn_goals_new(const char *action)
 {

@@ -1,8 +1,8 @@
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/state/store.h"
 #include "turnout/rollout.h"
 

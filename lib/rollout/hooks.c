@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/rollout/placement.h"
 #include "lib/rollout/run.h"
 #include "lib/transport/hook_shim.h"

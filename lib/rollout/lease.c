@@ -11,11 +11,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/rollout/session.h"
 
 /* One engine that holds the lease. */
@@ -200,30 +200,42 @@ static int held(const struct seat *seat, const json_t *claim, struct tn_error **
                               "lease expires by itself and the next deploy or resume takes over");
 }
 
+/* What was seen of a claim while it was watched. */
+struct watch {
+    int64_t epoch, beat, changed;
+    bool alive;
+};
+
+static bool is_free(const struct seat_view *v)
+{
+    return v->epoch == 0 || !v->claim || v->free || holder_is_dead_here(v->claim);
+}
+
+/* True when nothing moved for the whole TTL. */
+static bool watch_says_dead(const struct tn_lease *l, struct watch *w, const struct seat_view *v)
+{
+    int64_t now = tn_mono_ms();
+    if (v->epoch != w->epoch || v->beat != w->beat) {
+        w->alive = w->epoch >= 0;
+        w->changed = now;
+        w->epoch = v->epoch;
+        w->beat = v->beat;
+    }
+    return now - w->changed >= l->ttl;
+}
+
 /* Watches a claim: TN_OK = free or dead, TN_EHELD = its holder lives and the wait is over. */
 static int wait_until_free(struct tn_lease *l, const struct seat *seat, int64_t give_up, struct seat_view *v,
                            struct tn_error **err)
 {
-    int64_t epoch = -1, beat = -1, changed = tn_mono_ms();
-    bool seen_alive = false;
+    struct watch w = {.epoch = -1, .beat = -1, .changed = tn_mono_ms()};
     for (;;) {
         view_clear(v);
         int rc = look_at(l, seat, v, err);
-        if (rc < 0)
+        if (rc < 0 || is_free(v) || watch_says_dead(l, &w, v))
             return rc;
         int64_t now = tn_mono_ms();
-        if (v->epoch == 0 || !v->claim || v->free || holder_is_dead_here(v->claim))
-            return TN_OK;
-        if (epoch >= 0 && (v->epoch != epoch || v->beat != beat))
-            seen_alive = true;
-        if (v->epoch != epoch || v->beat != beat) {
-            changed = now;
-            epoch = v->epoch;
-            beat = v->beat;
-        }
-        if (now - changed >= l->ttl)
-            return TN_OK;
-        if ((seen_alive || holder_lives_here(v->claim)) && now >= give_up)
+        if (now >= give_up && (w.alive || holder_lives_here(v->claim)))
             return held(seat, v->claim, err);
         rc = tn_wait_fd(l->s->cancel, "the lease", -1, now + (l->ttl < 2000 ? l->ttl / 8 + 10 : 250), err);
         if (rc < 0)

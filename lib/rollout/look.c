@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/rollout/changes.h"
 #include "lib/rollout/edge.h"
 #include "lib/rollout/lease.h"
@@ -327,6 +327,21 @@ int tn_session_logs(struct tn_session *s, const struct tn_selection *sel, const 
     return rc;
 }
 
+/* Of the running instances that fit, the one that was started last. */
+static void find_newest(struct tn_session *s, size_t c, const struct tn_observation *o, const struct tn_selection *sel,
+                        const char *instance, const struct tn_instance **best, struct tn_site **site)
+{
+    for (size_t i = 0; i < o->n; i++) {
+        const struct tn_instance *inst = &o->v[i];
+        bool fits = inst->state == TN_RUN_RUNNING && tn_selected(sel, inst->service, s->plan->clusters[c].name) &&
+                    (!instance || strcmp(inst->name, instance) == 0);
+        if (fits && (!*best || inst->started_at > (*best)->started_at)) {
+            *best = inst;
+            *site = &s->sites[c];
+        }
+    }
+}
+
 int tn_session_exec(struct tn_session *s, const struct tn_selection *sel, const char *instance, const char *const *argv,
                     char **out_text, char **err_text, struct tn_error **err)
 {
@@ -337,15 +352,8 @@ int tn_session_exec(struct tn_session *s, const struct tn_selection *sel, const 
     int rc = TN_OK;
     for (size_t c = 0; c < s->plan->n_clusters && rc >= 0; c++) {
         rc = tn_site_observe(s, &s->sites[c], &worlds[c], err);
-        for (size_t i = 0; rc >= 0 && i < worlds[c].n; i++) {
-            const struct tn_instance *inst = &worlds[c].v[i];
-            bool fits = inst->state == TN_RUN_RUNNING && tn_selected(sel, inst->service, s->plan->clusters[c].name) &&
-                        (!instance || strcmp(inst->name, instance) == 0);
-            if (fits && (!best || inst->started_at > best->started_at)) {
-                best = inst;
-                site = &s->sites[c];
-            }
-        }
+        if (rc >= 0)
+            find_newest(s, c, &worlds[c], sel, instance, &best, &site);
     }
     struct tn_run_result r = {0};
     if (rc >= 0 && !best)

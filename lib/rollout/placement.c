@@ -7,9 +7,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 enum { DRAIN_OF_ORPHANS = 10000, EVIDENCE_LINES = 20, EVIDENCE_BYTES = 64 * 1024 };
 
@@ -117,10 +117,10 @@ static void tell_world(struct tn_placement *p, const struct tn_decision *d)
     json_t *world = json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:s,s:I}", "instances", tn_placement_snapshot(p), "old",
                               d->setpoint.old_count, "new", d->setpoint.new_count, "serving", d->setpoint.available,
                               "replicas", p->spec.replicas, "traffic_new_permille", d->setpoint.new_traffic_permille,
-                              "wait", tn_wait_name(d->wait), "wait_left_ms",
-                              (json_int_t)(d->wait_until ? d->wait_until - tn_mono_ms() : -1));
+                              "wait", tn_wait_name(d->wait), "wait_until",
+                              (json_int_t)(d->wait_until ? tn_wall_ms() + d->wait_until - tn_mono_ms() : 0));
     json_t *plain = json_copy(world);
-    json_object_del(plain, "wait_left_ms");
+    json_object_del(plain, "wait_until");
     if (!p->told_world || !json_equal(plain, p->told_world)) {
         json_decref(p->told_world);
         p->told_world = plain;

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
+#include "turnout/clock.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 static char *record_prefix(const struct tn_session *s, const char *service, const char *cluster)
 {

@@ -4,11 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
+#include "turnout/clock.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
-#include "lib/base/version.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
+#include "turnout/version.h"
 #include "lib/rollout/changes.h"
 #include "lib/rollout/edge.h"
 #include "lib/rollout/lease.h"

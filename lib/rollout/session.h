@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "lib/balancer/balancer.h"
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 #include "lib/base/pool.h"
 #include "lib/provider/provider.h"
 #include "lib/state/store.h"

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/rollout/changes.h"
 #include "lib/rollout/changeset.h"
 #include "lib/rollout/lease.h"

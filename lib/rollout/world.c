@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/rollout/placement.h"
 
 enum { FIRST_PROBE = 20, HOPELESS_ANSWERS = 3, HOPELESS_AGE = 2000, LOOK_EVERY = 250, LOOK_SOON = 25 };
@@ -311,24 +311,33 @@ int tn_placement_look(struct tn_placement *p, struct tn_error **err)
     return TN_OK;
 }
 
+static int64_t probe_due(const struct tn_tracked *t, int64_t now)
+{
+    if (!t->present || t->ready)
+        return INT64_MAX;
+    return t->next_probe > 0 ? t->next_probe : now + LOOK_SOON;
+}
+
+static bool something_drains(const struct tn_placement *p)
+{
+    for (int k = 0; k < p->n_obs; k++)
+        if (p->obs[k].rotation == TN_OUT && p->obs[k].was_serving)
+            return true;
+    return false;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 int64_t tn_placement_next_look(const struct tn_placement *p, int64_t now)
 {
-    int64_t at = now + LOOK_EVERY;
-    for (size_t i = 0; i < p->n_tracked; i++) {
-        const struct tn_tracked *t = &p->tracked[i];
-        if (!t->present)
-            continue;
-        if (!t->ready && t->next_probe > 0 && t->next_probe < at)
-            at = t->next_probe;
-        else if (!t->ready && t->next_probe == 0)
-            at = now + LOOK_SOON < at ? now + LOOK_SOON : at;
-    }
+    int64_t at = now + (something_drains(p) ? LOOK_SOON : LOOK_EVERY);
+    for (size_t i = 0; i < p->n_tracked; i++)
+        at = earlier(at, probe_due(&p->tracked[i], now));
     for (size_t i = 0; i < p->n_gates; i++)
-        if (p->gates[i].next > 0 && p->gates[i].next < at)
-            at = p->gates[i].next;
-    for (int k = 0; k < p->n_obs; k++)
-        if (p->obs[k].rotation == TN_OUT && p->obs[k].was_serving && now + LOOK_SOON < at)
-            at = now + LOOK_SOON; /* it drains */
+        at = earlier(at, p->gates[i].next > 0 ? p->gates[i].next : at);
     return at < now + 5 ? now + 5 : at;
 }
 

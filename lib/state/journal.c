@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 #include "lib/state/store_private.h"
 
 void tn_record_clear(struct tn_record *r)

@@ -1,8 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 #include "lib/state/store_private.h"
 
 void tn_rollout_row_clear(struct tn_rollout_row *r)

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <jansson.h>
 
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 #include "lib/transport/host.h"
 
 enum tn_hook_state {

@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/cancel.h"
+#include "turnout/buf.h"
+#include "turnout/cancel.h"
 
 struct tn_run_result {
     int exit_code;     /* -1 when ended by a signal */

@@ -10,9 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
 #include "lib/transport/run.h"
 
 #define ANSWER_MAX      ((size_t)4 << 20)

@@ -21,9 +21,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/transport/http_transfer.h"
 
 enum { POLL_MAX_MS = 1000, KEPT_CONNECTIONS = 64 };

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/cancel.h"
+#include "turnout/buf.h"
+#include "turnout/cancel.h"
 
 struct tn_http; /* the I/O thread and its pool of kept connections; safe to share between threads */
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 #define SYMBOL(field, symbol)                                                                                \
     {                                                                                                        \

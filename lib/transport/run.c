@@ -12,9 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/base/cancel.h"
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/cancel.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 #include "lib/transport/spawn.h"
 
 #define OUTPUT_MAX    ((size_t)1 << 20)

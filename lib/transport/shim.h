@@ -24,7 +24,7 @@
 #include <stdint.h>
 #include <jansson.h>
 
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 #include "turnout/shim.h"
 
 enum tn_shim_state {

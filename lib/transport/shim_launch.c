@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/mem.h"
+#include "turnout/buf.h"
+#include "turnout/mem.h"
 #include "lib/transport/shim_files.h"
 
 #define READY_FD 3

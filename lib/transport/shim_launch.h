@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/inotify.h>
 
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 
 /* What a shim does to its folder: new records (renamed in), the lock written, the lock closed at its end,
  * output. */

@@ -11,11 +11,11 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
-#include "lib/base/cancel.h"
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/cancel.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 #define STAT_MAX      4096
 #define ENVIRON_MAX   ((size_t)4 << 20)

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
 
 static void reopen(struct tn_shim_output *o)
 {

@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
 #include "lib/transport/shim_launch.h"
 #include "lib/transport/shim_lock.h"
 

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/cancel.h"
+#include "turnout/buf.h"
+#include "turnout/cancel.h"
 
 /* The last `lines` lines (0 = all) of output.log.1 and output.log, cut at the front to what fits into
  * out->max. */

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 enum stage { STAGE_SET_UP, STAGE_FOLDER, STAGE_EXEC };
 struct failure {

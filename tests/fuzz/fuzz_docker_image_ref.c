@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 #include "lib/provider/docker/image_ref.h"
 
 /* What was taken apart and put together again must be taken the same way. */

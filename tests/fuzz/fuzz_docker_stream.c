@@ -1,7 +1,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 #include "lib/provider/docker/parse.h"
 #include "lib/provider/docker/stream.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "lib/balancer/nginx/owned.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

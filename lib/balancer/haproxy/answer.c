@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 enum { COLUMNS_MAX = 256, SERVERS_MAX = 16384 };
 /* srv_admin_state, from HAProxy's management guide: forced, inherited, DNS and hostname maintenance; drains. */

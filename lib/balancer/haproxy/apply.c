@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/text.h"
 #include "lib/transport/shim.h"
 
 enum { PROGRAM_MS = 30000, SLOTS_A_LINE = 20 };
@@ -429,7 +429,7 @@ int tn_haproxy_differs(struct tn_balancer_driver *b, struct tn_cancel *c, const 
     struct tn_haproxy_run a = {.h = (struct tn_haproxy *)b, .c = c, .want = want, .err = err};
     int code = tn_haproxy_check(want, err);
     code = code == TN_OK ? tn_haproxy_check_routes(want, a.h->managed_dir != NULL, err) : code;
-    code = code == TN_OK ? read_before(&a, true) : code;
+    code = code == TN_OK ? read_before(&a, false) : code;
     if (code == TN_OK) {
         work_out(&a, false);
         code = same_bytes(&a) ? 0 : 1;

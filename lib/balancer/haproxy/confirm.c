@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "lib/base/clock.h"
+#include "turnout/clock.h"
 
 enum { POLL_MS = 5 };
 
@@ -28,7 +28,7 @@ struct pending {
     size_t slot;
     int64_t answered;
     int status;
-    bool probed, done;
+    bool probed, sent, done; /* probed: in this round; sent: ever */
 };
 
 static struct pending *collect(const struct tn_haproxy_run *a, const char *const *names, size_t n,
@@ -52,11 +52,11 @@ static struct pending *collect(const struct tn_haproxy_run *a, const char *const
 static int not_confirmed(struct tn_haproxy_run *a, const struct pending *p)
 {
     const struct tn_haproxy_server *s = tn_haproxy_server(&a->runtime, p->b->upstream.name, p->slot);
-    tn_autofree char *request =
-        p->status > 0 ? tn_format("got status %d", p->status) : tn_strdup("got no answer");
+    tn_autofree char *request = !p->sent        ? tn_strdup("so no request of ours was sent to it")
+                                : p->status > 0 ? tn_format("our last request got status %d", p->status)
+                                                : tn_strdup("our last request got no answer");
     return tn_error_set(a->err, TN_ETIMEOUT,
-                        "'%s' in '%s' is not confirmed after %lld ms: its check says %s, "
-                        "our last request through haproxy %s",
+                        "'%s' in '%s' is not confirmed after %lld ms: its check says %s, %s",
                         p->b->slots[p->slot].instance, p->b->upstream.name, (long long)a->h->timeout,
                         s == NULL || s->check[0] == '\0' ? "nothing yet" : s->check, request);
 }
@@ -85,7 +85,7 @@ static int probe_all(struct tn_haproxy_run *a, struct pending *v, size_t n)
         struct tn_error *why = NULL;
         p->answered = s->answered;
         p->status = tn_haproxy_probe(a->h, a->c, &p->b->upstream, p->slot, &why);
-        p->probed = true;
+        p->probed = p->sent = true;
         if (p->status == TN_ECANCELLED) {
             return tn_error_move(a->err, &why);
         }

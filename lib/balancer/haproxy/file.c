@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 static void slot_clear(struct tn_haproxy_slot *s)
 {

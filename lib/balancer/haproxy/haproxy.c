@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/text.h"
+#include "turnout/fs.h"
+#include "turnout/text.h"
 #include "lib/transport/shim.h"
 
 enum { DEFAULT_TIMEOUT_MS = 10000, PROBE_PORT_FIRST = 19000, PROBE_PORTS = 1000 };

@@ -25,9 +25,9 @@
 #include <stdint.h>
 
 #include "lib/balancer/balancer.h"
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 enum {
     TN_HAPROXY_FILE_MAX = 1 << 20,

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/text.h"
+#include "turnout/fs.h"
+#include "turnout/text.h"
 
 enum { STAT_MAX = 4096, TABLE_MAX = 64 << 20, PARENT_FIELD = 2 };
 

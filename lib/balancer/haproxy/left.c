@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 static bool is_left(const struct tn_haproxy_left *l, const char *instance, const char *address, int port)
 {

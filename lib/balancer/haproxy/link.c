@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 enum { TALK_MS = 5000, PROBE_MS = 3000, PROBE_ANSWER_MAX = 4 << 20 };
 

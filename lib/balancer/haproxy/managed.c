@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/text.h"
+#include "turnout/fs.h"
+#include "turnout/text.h"
 #include "lib/transport/shim.h"
 
 enum { START_MS = 10000, GRACE_MS = 2000, OUTPUT_MAX = 1 << 20, FOLDER_NAME_MAX = 90 };

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 #define META "    # turnout upstream "
 

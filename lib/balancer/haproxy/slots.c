@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 static bool is_server(const struct tn_haproxy_slot *slot, const struct tn_server *s)
 {

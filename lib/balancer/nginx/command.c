@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 #define COMMAND_TIMEOUT_MS 30000
 #define WORDS_MAX          1000

@@ -10,7 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 #define PIECE      32768
 #define PATIENCE_S 2

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 #define DUMP_MAX  ((size_t)8 << 20)
 #define DUMP_FILE "# configuration file "

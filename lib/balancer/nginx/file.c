@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 /* Below the range of outgoing connections and of published ports, so that nobody takes it by chance. */
 #define GENERATION_FIRST 18000

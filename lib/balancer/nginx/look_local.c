@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "lib/balancer/nginx/diag.h"
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 
 #define LINE_MAX_ 512
 #define FDS_MAX   65536

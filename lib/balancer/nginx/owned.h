@@ -27,7 +27,7 @@
 #include <stddef.h>
 
 #include "lib/balancer/balancer.h"
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 #include "lib/base/hash.h"
 
 #define TN_NGINX_FILE_MAX ((size_t)1 << 20)

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "lib/balancer/nginx/proc.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 #define MARK      "# turnout app="
 #define MARK_END  ": written by turnout, do not edit"

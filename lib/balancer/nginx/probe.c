@@ -7,9 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 #define ANSWER_MAX     ((size_t)256 << 10)
 #define ASK_TIMEOUT_MS 6000

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
-#include "lib/base/text.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/docker.h"
 #include "lib/provider/docker/request.h"
 #include "lib/provider/docker/tar.h"

@@ -9,8 +9,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/text.h"
+#include "turnout/fs.h"
+#include "turnout/text.h"
 
 enum { FREE_SPACE_LOW_MIB = 512 };
 

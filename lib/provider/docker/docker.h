@@ -15,7 +15,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 #include "lib/provider/docker/image_ref.h"
 #include "lib/provider/docker/parse.h"
 #include "lib/provider/provider.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "lib/base/hash.h"
-#include "lib/base/text.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/docker.h"
 #include "lib/provider/docker/request.h"
 

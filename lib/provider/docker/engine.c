@@ -7,10 +7,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
-#include "lib/base/text.h"
+#include "turnout/text.h"
 
 enum { PING_TIMEOUT_MS = 5000 };
 

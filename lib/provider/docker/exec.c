@@ -1,7 +1,7 @@
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/docker.h"
 #include "lib/provider/docker/request.h"
 #include "lib/provider/docker/stream.h"

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/docker.h"
 #include "lib/provider/docker/request.h"
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "lib/base/pool.h"
-#include "lib/base/text.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/docker.h"
 #include "lib/provider/docker/request.h"
 

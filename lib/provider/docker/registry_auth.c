@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/fs.h"
+#include "turnout/buf.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/docker.h"
 
 enum { CONFIG_MAX = 1024 * 1024, HELPER_TIMEOUT_MS = 10000, BASE64_MAX = 64 * 1024 };

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/fs.h"
+#include "turnout/buf.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 enum { PATH_MAX_LEN = 64 * 1024, TASK_NAME_MAX = 200 };
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "turnout/error.h"
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 
 struct tn_tar_entry {
     char type;      /* '0' a file, '2' a link, '5' a folder */

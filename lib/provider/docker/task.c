@@ -4,8 +4,8 @@
  */
 #include <stdlib.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/docker.h"
 #include "lib/provider/docker/request.h"
 

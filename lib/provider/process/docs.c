@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 #define DOC_MAX      ((size_t)64 << 10)
 #define CREATE_TRIES 4

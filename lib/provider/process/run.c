@@ -12,11 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/transport/hook_shim.h"
 #include "lib/transport/run.h"
 #include "lib/transport/shim.h"

@@ -8,8 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lib/base/cancel.h"
-#include "lib/base/clock.h"
+#include "turnout/cancel.h"
+#include "turnout/clock.h"
 
 struct connection {
     struct fake_engine *engine;

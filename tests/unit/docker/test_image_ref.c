@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/image_ref.h"
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "lib/base/text.h"
+#include "turnout/text.h"
 #include "world.h"
 
 /* ---- images ------------------------------------------------------------------------------------------- */

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/provider/docker/registry_auth.h"
 
 static void base64_goes_both_ways(void **state)

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "lib/base/buf.h"
-#include "lib/base/mem.h"
+#include "turnout/buf.h"
+#include "turnout/mem.h"
 #include "lib/provider/docker/parse.h"
 #include "lib/provider/docker/stream.h"
 #include "lib/provider/docker/tar.h"

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "lib/balancer/nginx/nginx.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 struct model {
     struct tn_host host;

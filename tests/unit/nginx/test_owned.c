@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "lib/balancer/nginx/nginx.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 static struct tn_server *add_server(struct tn_upstream *u, const char *instance, const char *address,
                                     int port, int weight)

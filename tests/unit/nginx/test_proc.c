@@ -12,7 +12,7 @@
 
 #include "lib/balancer/nginx/diag.h"
 #include "lib/balancer/nginx/proc.h"
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 
 static void test_rows(void **state)
 {

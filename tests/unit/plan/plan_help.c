@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
 
 int plan_failures;
 static char folder[64];

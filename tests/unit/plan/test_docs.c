@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 #include "lib/plan/keys.h"
 #include "tests/unit/plan/plan_help.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 #include "tests/unit/plan/plan_help.h"
 
 static struct tn_plan *plan_with(const char *from)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/buf.h"
+#include "turnout/buf.h"
 #include "tests/unit/plan/plan_help.h"
 
 static const struct {

@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/provider/process/process.h"
 #include "lib/transport/shim.h"
 #include "tests/unit/transport_shim/run_fixture.h"

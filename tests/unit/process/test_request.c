@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 #include "lib/provider/process/process.h"
 
 static void test_names(void **state)

@@ -17,9 +17,9 @@
 
 #include <cmocka.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/transport/http.h"
 #include "lib/transport/http_curl.h"
 

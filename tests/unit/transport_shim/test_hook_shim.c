@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
 #include "lib/transport/hook_shim.h"
 #include "lib/transport/shim.h"
 #include "tests/unit/transport_shim/run_fixture.h"

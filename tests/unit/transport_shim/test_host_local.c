@@ -13,8 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
 #include "lib/transport/run.h"
 
 static char folder[] = "/tmp/turnout-host-XXXXXX";
