@@ -1,5 +1,4 @@
 /* What the table cannot say, part one: the plan itself, secrets, gates, and the helpers of all checks. */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,29 +14,19 @@ static const struct tn_node *step(const struct tn_node *n, const char *key)
     return tn_node_get(n, key);
 }
 
-const struct tn_node *tn_check_node(const struct tn_checker *c, ...)
+const struct tn_node *tn_check_node_at(const struct tn_checker *c, const char *const *path)
 {
     const struct tn_node *n = c->root;
-    va_list ap;
-    va_start(ap, c);
-    for (const char *key = va_arg(ap, const char *); key && n; key = va_arg(ap, const char *))
-        n = step(n, key);
-    va_end(ap);
+    while (n && *path)
+        n = step(n, *path++);
     return n;
 }
 
-struct tn_mark tn_check_place(const struct tn_checker *c, ...)
+struct tn_mark tn_check_place_at(const struct tn_checker *c, const char *const *path)
 {
-    const struct tn_node *n = c->root;
-    struct tn_mark at = n->mark;
-    va_list ap;
-    va_start(ap, c);
-    for (const char *key = va_arg(ap, const char *); key && n; key = va_arg(ap, const char *)) {
-        n = step(n, key);
-        if (n)
-            at = n->mark;
-    }
-    va_end(ap);
+    struct tn_mark at = c->root->mark;
+    for (const struct tn_node *n = c->root; n; n = *path ? step(n, *path++) : NULL)
+        at = n->mark;
     return at;
 }
 
@@ -94,7 +83,7 @@ static void check_state(struct tn_checker *c)
     struct tn_plan *p = c->plan;
     if (!p->state)
         return;
-    struct tn_mark at = tn_check_place(c, "state", NULL);
+    struct tn_mark at = tn_check_place(c, "state");
     if (strncmp(p->state, "postgres://", 11) == 0) {
         tn_problem_at(c->l, at, NULL, "state: 'postgres' is reserved: this build cannot run it yet");
         return;
@@ -122,7 +111,7 @@ static void check_secret(struct tn_checker *c, const struct tn_secret *s)
 {
     static const char *const known[] = {"env", "file", "exec"};
     const char *from = s->from ? s->from : "";
-    struct tn_mark at = tn_check_place(c, "secrets", s->name, "from", NULL);
+    struct tn_mark at = tn_check_place(c, "secrets", s->name, "from");
     const char *rest = strstr(from, "://");
     const char *scheme = rest ? tn_arena_strndup(c->l->arena, from, (size_t)(rest - from)) : NULL;
     if (!s->from)
@@ -156,7 +145,7 @@ static void check_secret(struct tn_checker *c, const struct tn_secret *s)
 static void check_gate(struct tn_checker *c, const struct tn_gate *g)
 {
     if (g->failure_limit >= g->count && g->count > 0 && g->failure_limit > 0)
-        tn_warning_at(c->l, tn_check_place(c, "gates", g->name, "failure_limit", NULL), NULL,
+        tn_warning_at(c->l, tn_check_place(c, "gates", g->name, "failure_limit"), NULL,
                       "gates.%s: failure_limit %d is not below count %d", g->name, g->failure_limit,
                       g->count);
 }

@@ -36,7 +36,7 @@ static void check_registry(struct tn_checker *c, const struct tn_cluster *k, con
         const char **names = tn_arena_alloc(c->l->arena, (c->plan->n_secrets + 1) * sizeof(char *));
         for (size_t i = 0; i < c->plan->n_secrets; i++)
             names[i] = c->plan->secrets[i].name;
-        tn_check_unknown(c, tn_check_place(c, "clusters", k->name, "docker", "registry", "password", NULL),
+        tn_check_unknown(c, tn_check_place(c, "clusters", k->name, "docker", "registry", "password"),
                          tn_arena_format(c->l->arena, "%s.registry.password", where), "secret", r->password,
                          names, c->plan->n_secrets);
     }
@@ -48,11 +48,11 @@ static void check_docker(struct tn_checker *c, struct tn_cluster *k)
     k->docker.unreachable_fail = true;
     if (k->docker.n_hosts == 0)
         default_host(c, k);
-    const char *key = tn_check_node(c, "clusters", k->name, "docker", "hosts", NULL) ? "hosts" : "host";
+    const char *key = tn_check_node(c, "clusters", k->name, "docker", "hosts") ? "hosts" : "host";
     for (size_t i = 0; i < k->docker.n_hosts; i++) {
         const char *url = k->docker.hosts[i].url;
         const char *index = tn_arena_format(c->l->arena, "%zu", i);
-        struct tn_mark at = tn_check_place(c, "clusters", k->name, "docker", key, index, "url", NULL);
+        struct tn_mark at = tn_check_place(c, "clusters", k->name, "docker", key, index, "url");
         if (!url)
             continue;
         check_url(c, url, at, where);
@@ -92,7 +92,7 @@ static const struct tn_cluster *cluster_of(struct tn_checker *c, const char *nam
 static void refuse_with(struct tn_checker *c, const struct tn_balancer *b, const char *kind,
                         const char *const *keys, size_t n, const char *why)
 {
-    const struct tn_node *node = tn_check_node(c, "balancers", b->name, kind, NULL);
+    const struct tn_node *node = tn_check_node(c, "balancers", b->name, kind);
     for (size_t i = 0; i < n; i++) {
         const struct tn_node *bad = tn_node_get(node, keys[i]);
         if (bad)
@@ -113,11 +113,11 @@ static void check_managed(struct tn_checker *c, struct tn_balancer *b)
     static const char *const own[] = {"socket", "file", "test", "reload"};
     refuse_with(c, b, "haproxy", own, TN_COUNT(own), "turnout owns it all when the balancer is managed");
     need(c, b, "haproxy", "listen", b->listen != NULL);
-    struct tn_mark at = tn_check_place(c, "balancers", b->name, "haproxy", "managed", NULL);
+    struct tn_mark at = tn_check_place(c, "balancers", b->name, "haproxy", "managed");
     const struct tn_cluster *k =
         cluster_of(c, b->managed, at, tn_arena_format(c->l->arena, "balancers.%s.haproxy.managed", b->name));
     if (k && b->image && k->kind == TN_CLUSTER_PROCESS)
-        tn_problem_at(c->l, tn_check_place(c, "balancers", b->name, "haproxy", "image", NULL), NULL,
+        tn_problem_at(c->l, tn_check_place(c, "balancers", b->name, "haproxy", "image"), NULL,
                       "balancers.%s.haproxy.image: '%s' runs processes, not images", b->name, k->name);
 }
 
@@ -138,7 +138,7 @@ static void check_haproxy(struct tn_checker *c, struct tn_balancer *b)
         b->socket =
             tn_arena_format(c->l->arena, "%s/%s", c->plan->dir, b->socket + (b->socket[1] == '/' ? 2 : 0));
     else if (!tn_check_text(TN_CHECK_ADDRESS, b->socket))
-        tn_problem_at(c->l, tn_check_place(c, "balancers", b->name, "haproxy", "socket", NULL),
+        tn_problem_at(c->l, tn_check_place(c, "balancers", b->name, "haproxy", "socket"),
                       "/run/haproxy/admin.sock, ./admin.sock or 127.0.0.1:9999",
                       "balancers.%s.haproxy.socket: '%.80s' is neither a path nor host:port", b->name,
                       b->socket);
@@ -165,12 +165,12 @@ static void check_nginx(struct tn_checker *c, struct tn_balancer *b)
     }
     if (!b->on)
         return;
-    struct tn_mark at = tn_check_place(c, "balancers", b->name, "nginx", "on", NULL);
+    struct tn_mark at = tn_check_place(c, "balancers", b->name, "nginx", "on");
     const struct tn_cluster *k =
         cluster_of(c, b->on, at, tn_arena_format(c->l->arena, "balancers.%s.nginx.on", b->name));
     if (k && k->kind == TN_CLUSTER_PROCESS)
         tn_problem_at(c->l, at, NULL, "balancers.%s.nginx.on: '%s' has no containers", b->name, k->name);
-    const struct tn_node *file = tn_check_node(c, "balancers", b->name, "nginx", "file", NULL);
+    const struct tn_node *file = tn_check_node(c, "balancers", b->name, "nginx", "file");
     if (file && file->kind == TN_NODE_SCALAR && file->text[0] != '/')
         tn_problem_at(c->l, file->mark, NULL,
                       "balancers.%s.nginx.file: a path inside the container begins with /", b->name);
@@ -184,7 +184,7 @@ void tn_check_balancers(struct tn_checker *c)
         if (strcmp(b->name, "platform") == 0)
             tn_problem_at(c->l, b->mark, NULL,
                           "balancers.platform: the name stands for a platform's own split");
-        if (b->kind == TN_BALANCER_HAPROXY && tn_check_node(c, "balancers", b->name, "haproxy", NULL))
+        if (b->kind == TN_BALANCER_HAPROXY && tn_check_node(c, "balancers", b->name, "haproxy"))
             check_haproxy(c, b);
         else if (b->kind == TN_BALANCER_NGINX)
             check_nginx(c, b);

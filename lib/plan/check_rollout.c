@@ -13,7 +13,7 @@ int tn_count_of(struct tn_count c, int of, bool up)
 
 static struct tn_mark place(const struct tn_checker *c, const struct tn_service *s, const char *key)
 {
-    const struct tn_node *n = tn_check_node(c, "services", s->name, "rollout", NULL);
+    const struct tn_node *n = tn_check_node(c, "services", s->name, "rollout");
     if (!n)
         return s->mark;
     const struct tn_node *k = tn_node_get(n, key);
@@ -30,9 +30,8 @@ static void check_counts(struct tn_checker *c, struct tn_service *s)
     }
     int unavailable = tn_count_of(r->max_unavailable, s->replicas, false);
     int surge = tn_count_of(r->max_surge, s->replicas, true);
-    const char *key = tn_check_node(c, "services", s->name, "rollout", "max_unavailable", NULL)
-                          ? "max_unavailable"
-                          : "max_surge";
+    const char *key =
+        tn_check_node(c, "services", s->name, "rollout", "max_unavailable") ? "max_unavailable" : "max_surge";
     if (surge == 0 && unavailable == 0 && s->replicas > 0)
         tn_problem_at(
             c->l, place(c, s, key), "let one of them be at least 1",
@@ -77,7 +76,7 @@ static void check_gates(struct tn_checker *c, const struct tn_service *s)
         if (tn_plan_gate(c->plan, s->rollout.gates.v[i]))
             continue;
         struct tn_mark at = tn_check_place(c, "services", s->name, "rollout", "gates",
-                                           tn_arena_format(c->l->arena, "%zu", i), NULL);
+                                           tn_arena_format(c->l->arena, "%zu", i));
         tn_check_unknown(c, at, tn_arena_format(c->l->arena, "services.%s.rollout.gates", s->name), "gate",
                          s->rollout.gates.v[i], names, c->plan->n_gates);
     }
@@ -124,7 +123,7 @@ static void report_cycle(struct order *o, size_t again)
         tn_buf_printf(&text, "%s → ", p->services[o->stack[i]].name);
     tn_buf_puts(&text, p->services[again].name);
     const struct tn_service *last = &p->services[o->stack[o->n_stack - 1]];
-    tn_problem_at(o->c->l, tn_check_place(o->c, "services", last->name, "depends_on", NULL), NULL,
+    tn_problem_at(o->c->l, tn_check_place(o->c, "services", last->name, "depends_on"), NULL,
                   "depends_on goes in a circle: %s", text.data);
 }
 

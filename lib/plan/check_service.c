@@ -18,19 +18,19 @@ static const char *where(struct tn_checker *c, const struct tn_service *s, const
 static struct tn_mark place(const struct tn_checker *c, const struct tn_service *s, const char *key,
                             const char *sub)
 {
-    const struct tn_node *n = tn_check_node(c, "services", s->name, key, NULL);
+    const struct tn_node *n = tn_check_node(c, "services", s->name, key);
     if (!n)
         return s->mark;
-    return tn_check_place(c, "services", s->name, key, sub, NULL);
+    return tn_check_place(c, "services", s->name, key, sub);
 }
 
 static struct tn_mark place_of(const struct tn_checker *c, const struct tn_service *s, const char *key,
                                size_t i, const char *sub)
 {
-    const struct tn_node *list = tn_check_node(c, "services", s->name, key, NULL);
+    const struct tn_node *list = tn_check_node(c, "services", s->name, key);
     if (list && list->kind != TN_NODE_LIST)
-        return tn_check_place(c, "services", s->name, key, sub, NULL);
-    return tn_check_place(c, "services", s->name, key, tn_arena_format(c->l->arena, "%zu", i), sub, NULL);
+        return tn_check_place(c, "services", s->name, key, sub);
+    return tn_check_place(c, "services", s->name, key, tn_arena_format(c->l->arena, "%zu", i), sub);
 }
 
 /* ---- references ------------------------------------------------------------------------------------- */
@@ -61,7 +61,7 @@ static struct kinds check_clusters(struct tn_checker *c, struct tn_service *s)
             if (strcmp(s->clusters.v[j], name) == 0)
                 tn_problem_at(c->l, at, NULL, "%s: '%s' stands there twice", where(c, s, "clusters"), name);
     }
-    if (s->clusters.n == 0 && tn_check_node(c, "services", s->name, "clusters", NULL))
+    if (s->clusters.n == 0 && tn_check_node(c, "services", s->name, "clusters"))
         tn_problem_at(c->l, place(c, s, "clusters", NULL), NULL, "%s: at least one is needed",
                       where(c, s, "clusters"));
     return kinds;
@@ -109,7 +109,7 @@ static void check_program(struct tn_checker *c, const struct tn_service *s, stru
                                                   "cap_drop", "extra_hosts", "tmpfs",    "logging",
                                                   "init",     "read_only",   "hostname", "platform",
                                                   "pull"};
-    const struct tn_node *n = tn_check_node(c, "services", s->name, NULL);
+    const struct tn_node *n = tn_check_node(c, "services", s->name);
     if (kinds.docker && !s->image && !tn_node_get(n, "image"))
         tn_problem_at(c->l, s->mark, NULL, "services.%s: 'image' is missing: it runs on docker", s->name);
     if (kinds.process && !s->command.argv && !tn_node_get(n, "command"))
@@ -280,7 +280,7 @@ static void check_health(struct tn_checker *c, struct tn_service *s, struct kind
     if (h->kind == TN_HEALTH_NATIVE && kinds.process)
         tn_problem_at(c->l, place(c, s, "health", "native"), "use http, tcp or cmd",
                       "%s.native: a process has no health check of its own", path);
-    const struct tn_node *expect = tn_check_node(c, "services", s->name, "health", "expect", NULL);
+    const struct tn_node *expect = tn_check_node(c, "services", s->name, "health", "expect");
     if (expect && h->kind != TN_HEALTH_HTTP && h->kind != TN_HEALTH_NONE)
         tn_problem_at(c->l, expect->key_mark, NULL, "%s.expect: only with http", path);
 }
@@ -304,7 +304,7 @@ static void check_route(struct tn_checker *c, const struct tn_service *s, size_t
 {
     struct tn_expose *e = &s->expose[i];
     bool owned = b->managed || b->kind == TN_BALANCER_FAKE;
-    const struct tn_node *list = tn_check_node(c, "services", s->name, "expose", NULL);
+    const struct tn_node *list = tn_check_node(c, "services", s->name, "expose");
     const struct tn_node *n = list && list->kind == TN_NODE_LIST && i < list->n ? list->v[i] : list;
     if (!e->upstream && owned)
         e->upstream = tn_arena_format(c->l->arena, "%s_%s", c->plan->name ? c->plan->name : "", s->name);

@@ -92,9 +92,11 @@ static char *git_folder(const char *dir)
 const char *tn_git_sha(struct tn_arena *a, const char *dir)
 {
     static const char *const names[] = {"GITHUB_SHA", "CI_COMMIT_SHA"};
-    for (size_t i = 0; i < TN_COUNT(names); i++)
-        if (getenv(names[i]) && is_sha(getenv(names[i])))
-            return tn_arena_strdup(a, getenv(names[i]));
+    for (size_t i = 0; i < TN_COUNT(names); i++) {
+        const char *given = getenv(names[i]);
+        if (given && is_sha(given))
+            return tn_arena_strdup(a, given);
+    }
     tn_autofree char *git = git_folder(dir);
     tn_autofree char *sha = git ? head_of(git) : NULL;
     return sha && is_sha(sha) ? tn_arena_strndup(a, sha, strspn(sha, "0123456789abcdef")) : NULL;

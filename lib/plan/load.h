@@ -78,10 +78,13 @@ void tn_check_balancers(struct tn_checker *c);
 void tn_check_services(struct tn_checker *c);
 void tn_check_rollout(struct tn_checker *c, struct tn_service *s);
 void tn_check_order(struct tn_checker *c); /* depends_on: cycles, and the order itself */
-/* The node of a key below the root, NULL when it was not written; ends with NULL. */
-const struct tn_node *tn_check_node(const struct tn_checker *c, ...) __attribute__((sentinel));
-/* The place of a key below the root, or of the nearest thing above it that was written; ends with NULL. */
-struct tn_mark tn_check_place(const struct tn_checker *c, ...) __attribute__((sentinel));
+/* The node of a key below the root, NULL when it was not written. `path` ends with NULL. */
+const struct tn_node *tn_check_node_at(const struct tn_checker *c, const char *const *path);
+/* The place of a key below the root, or of the nearest thing above it that was written. */
+struct tn_mark tn_check_place_at(const struct tn_checker *c, const char *const *path);
+/* The same with the path as arguments; it ends early at a NULL. */
+#define tn_check_node(c, ...)  tn_check_node_at((c), (const char *const[]){__VA_ARGS__, NULL})
+#define tn_check_place(c, ...) tn_check_place_at((c), (const char *const[]){__VA_ARGS__, NULL})
 /* Adds "unknown <what> 'name'" with the nearest of `names`. */
 void tn_check_unknown(struct tn_checker *c, struct tn_mark at, const char *where, const char *what,
                       const char *name, const char *const *names, size_t n);

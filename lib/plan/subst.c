@@ -189,14 +189,23 @@ static const struct tn_node *evaluate(struct tn_scope *s, struct tn_mark at, con
 
 /* ---- one scalar ------------------------------------------------------------------------------------- */
 
-static bool too_long(struct tn_scope *s, struct tn_mark at, const struct tn_buf *b)
+/* Counts what was made against the plan's budget. */
+static bool too_much(struct tn_scope *s, struct tn_mark at, size_t len, bool overflow)
 {
-    s->l->n_substituted += b->len;
-    if (!b->overflow && s->l->n_substituted <= MAX_TOTAL)
+    s->l->n_substituted += len;
+    if (!overflow && s->l->n_substituted <= MAX_TOTAL)
         return false;
     tn_problem_at(s->l, at, NULL, "variables make more than %zu bytes here, or %zu in the plan", MAX_VALUE,
                   MAX_TOTAL);
     return true;
+}
+
+static size_t text_size(const struct tn_node *n)
+{
+    size_t total = strlen(n->text);
+    for (size_t i = 0; i < n->n; i++)
+        total += text_size(n->v[i]);
+    return total;
 }
 
 /* Reads one ${…} at p; *end is behind it. False when a problem was added. */
@@ -226,7 +235,8 @@ static struct tn_node *whole(struct tn_scope *s, struct tn_node *n, const struct
     struct tn_node *copy = tn_node_copy(s->l, value, n->mark);
     if (!copy)
         return NULL;
-    s->l->n_substituted += strlen(copy->text);
+    if (too_much(s, n->mark, text_size(copy), false))
+        return NULL;
     copy->mark = n->mark;
     copy->key = n->key;
     copy->key_mark = n->key_mark;
@@ -273,7 +283,7 @@ static struct tn_node *substitute(struct tn_scope *s, struct tn_node *n)
             tn_buf_putc(&out, *p++);
         }
     }
-    if (too_long(s, n->mark, &out))
+    if (too_much(s, n->mark, out.len, out.overflow))
         return NULL;
     struct tn_node *made = tn_node_scalar(s->l, n->mark, out.data ? out.data : "", n->plain);
     if (tn_node_is_null(made))

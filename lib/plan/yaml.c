@@ -47,16 +47,15 @@ static bool is_printable(unsigned c)
 static size_t allowed_character(const unsigned char *s, size_t left)
 {
     static const struct {
-        unsigned char mask, lead;
         size_t len;
-        unsigned min;
-    } forms[] = {{0x80, 0x00, 1, 0}, {0xe0, 0xc0, 2, 0x80}, {0xf0, 0xe0, 3, 0x800}, {0xf8, 0xf0, 4, 0x10000}};
+        unsigned mask, lead, min;
+    } forms[] = {{1, 0x80, 0x00, 0}, {2, 0xe0, 0xc0, 0x80}, {3, 0xf0, 0xe0, 0x800}, {4, 0xf8, 0xf0, 0x10000}};
     for (size_t f = 0; f < TN_COUNT(forms); f++) {
         if ((s[0] & forms[f].mask) != forms[f].lead)
             continue;
         if (left < forms[f].len)
             return 0;
-        unsigned c = s[0] & (unsigned char)~forms[f].mask;
+        unsigned c = s[0] & ~forms[f].mask;
         for (size_t i = 1; i < forms[f].len; i++) {
             if ((s[i] & 0xc0) != 0x80)
                 return 0;
@@ -73,10 +72,11 @@ static bool check_bytes(const struct reader *r, const char *text, size_t len)
     for (size_t i = 0; i < len;) {
         size_t n = allowed_character((const unsigned char *)text + i, len - i);
         if (n == 0) {
-            struct tn_mark at = {.file = r->file, .line = line, .column = column};
+            struct tn_mark at = {.file = r->file};
+            if (!r->on_command_line)
+                at = (struct tn_mark){.file = r->file, .line = line, .column = column};
             unsigned char c = (unsigned char)text[i];
-            tn_problem_at(r->l, r->on_command_line ? (struct tn_mark){.file = r->file} : at,
-                          "save the file as UTF-8",
+            tn_problem_at(r->l, at, "save the file as UTF-8",
                           c < 0x80 ? "control character 0x%02x" : "byte 0x%02x is not UTF-8", c);
             return false;
         }

@@ -151,6 +151,12 @@ static bool from_prior(struct tn_goal *g, const json_t *prior)
     return false;
 }
 
+void tn_goals_from_prior(struct tn_goals *g, const json_t *prior)
+{
+    for (size_t i = 0; i < g->n; i++)
+        from_prior(&g->v[i], prior);
+}
+
 void tn_goals_set_from(struct tn_session *s, struct tn_goals *g, const struct tn_observation *worlds, const json_t *prior)
 {
     for (size_t i = 0; i < g->n; i++)

@@ -26,6 +26,8 @@ static bool is_instance_of(const struct tn_session *s, const char *service, cons
 
 static bool holds_instances(const struct tn_session *s, const struct tn_upstream *u, const char *service)
 {
+    if (tn_streq(u->service, service))
+        return true;
     for (size_t i = 0; i < u->n_servers; i++)
         if (is_instance_of(s, service, u->servers[i].instance))
             return true;

@@ -124,26 +124,87 @@ static int64_t hook_number(enum tn_hook_when when, size_t i)
     return 1000000 + 1000 * (int64_t)when + (int64_t)i;
 }
 
-static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume, struct tn_error **err)
+/* That a hook was begun stands in the target, too: another machine must not run it again unasked. */
+static int claim_hook(struct hook_run *r, const char *name, bool *done, struct tn_error **err)
+{
+    struct tn_provider *p = tn_session_site(r->s, r->goal->cluster)->provider;
+    tn_autofree char *ended = tn_format("%s-done", name);
+    struct tn_docs docs = {0};
+    json_t *body = json_pack("{s:s,s:s}", "effect", r->effect, "by", r->s->actor), *existing = NULL;
+    int rc = p->ops->doc_create(p, r->s->cancel, 0, name, body, &existing, err);
+    json_decref(body);
+    json_decref(existing);
+    if (rc != TN_EEXISTS)
+        return rc;
+    tn_error_clear(err);
+    rc = p->ops->doc_list(p, r->s->cancel, 0, ended, &docs, err);
+    *done = rc >= 0 && docs.n > 0;
+    tn_docs_clear(&docs);
+    enum tn_hook_state here = TN_HOOK_ABSENT;
+    tn_hook_probe(r->dir, &here, NULL);
+    if (rc >= 0 && !*done && here == TN_HOOK_ABSENT && r->hook->where != TN_HOOK_CONTAINER)
+        rc = tn_error_set(err, TN_EUNKNOWN, "'%s' was begun on another machine", r->hook->run.argv[0]);
+    return rc;
+}
+
+static void mark_done(struct hook_run *r, const char *name)
+{
+    struct tn_provider *p = tn_session_site(r->s, r->goal->cluster)->provider;
+    tn_autofree char *ended = tn_format("%s-done", name);
+    json_t *body = json_object(), *existing = NULL;
+    p->ops->doc_create(p, r->s->cancel, 0, ended, body, &existing, NULL);
+    json_decref(existing);
+    json_decref(body);
+}
+
+static int carry_out(struct hook_run *r, enum tn_hook_when when, size_t i, const char *name, struct tn_error **err)
 {
     struct tn_where w = {.service = r->goal->service, .cluster = r->goal->cluster};
-    if (tn_streq(resume, "skip"))
-        return TN_OK;
-    if (tn_streq(resume, "rerun") || r->hook->rerun_safe) {
-        enum tn_hook_state state = TN_HOOK_ABSENT;
-        tn_hook_probe(r->dir, &state, NULL);
-        if (state == TN_HOOK_LOST)
-            tn_fs_remove_tree(r->dir, NULL);
-    }
     tn_session_tell(r->s, TN_EV_HOOK, &w, NULL, "%s runs '%s'", when_name(when), r->hook->run.argv[0]);
     tn_autofree char *placement = tn_format("%s#%s", r->goal->placement, when_name(when));
     struct tn_effect e = {r->s, placement, when_name(when), r->hook->run.argv[0], hook_number(when, i), NULL};
     int rc = tn_effect_run(&e, do_hook, r, err);
+    if (rc >= 0) {
+        mark_done(r, name);
+        tn_session_tell(r->s, TN_EV_HOOK, &w, NULL, "%s done", when_name(when));
+    }
+    return rc;
+}
+
+static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume, struct tn_error **err)
+{
+    bool done = false, again = tn_streq(resume, "rerun") || r->hook->rerun_safe;
+    if (tn_streq(resume, "skip"))
+        return TN_OK;
+    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service, r->goal->cluster,
+                                       when_name(when), i);
+    int rc = claim_hook(r, name, &done, err);
+    if (rc == TN_EUNKNOWN && again) {
+        tn_error_clear(err);
+        rc = TN_OK;
+    }
+    enum tn_hook_state state = TN_HOOK_ABSENT;
+    tn_hook_probe(r->dir, &state, NULL);
+    if (again && state == TN_HOOK_LOST)
+        tn_fs_remove_tree(r->dir, NULL);
+    if (rc >= 0 && !done)
+        rc = carry_out(r, when, i, name, err);
     if (rc == TN_EUNKNOWN)
         tn_error_hint(err, "it is not known whether it was done; decide: turnout resume --hook rerun, or --hook skip");
-    if (rc >= 0)
-        tn_session_tell(r->s, TN_EV_HOOK, &w, NULL, "%s done", when_name(when));
     return rc < 0 ? tn_error_prefix(err, "%s hook of '%s'", when_name(when), r->goal->service) : rc;
+}
+
+void tn_forget_hooks(struct tn_session *s)
+{
+    tn_autofree char *prefix = tn_format("hook-%s-", s->rollout);
+    for (size_t i = 0; i < s->plan->n_clusters; i++) {
+        struct tn_provider *p = s->sites[i].provider;
+        struct tn_docs docs = {0};
+        if (p->ops->doc_list(p, s->cancel, 0, prefix, &docs, NULL) >= 0)
+            for (size_t k = 0; k < docs.n; k++)
+                p->ops->doc_remove(p, s->cancel, 0, docs.v[k].name, NULL);
+        tn_docs_clear(&docs);
+    }
 }
 
 int tn_run_hooks(struct tn_session *s, const struct tn_goal *g, enum tn_hook_when when, const char *resume,

@@ -333,11 +333,57 @@ static bool step(struct tn_placement *p)
     return true;
 }
 
+/* Numbers go on where an earlier run stopped, also one of another machine: its effects stand on the instances. */
+static void continue_numbers(struct tn_placement *p)
+{
+    tn_autofree char *prefix = tn_format("%s/%s/", p->s->rollout, p->goal->placement);
+    for (size_t i = 0; i < p->world.n; i++) {
+        const char *effect = p->world.v[i].effect;
+        int64_t n = 0;
+        if (effect && tn_starts_with(effect, prefix) && tn_parse_int(effect + strlen(prefix), &n) && n > p->number)
+            p->number = n;
+    }
+}
+
+static int do_traffic(void *arg, struct tn_error **err)
+{
+    struct tn_placement *p = arg;
+    const struct tn_edge_change none = {.exists = &p->world};
+    return tn_exposures_apply(p->s, &p->exposures, &none, NULL, err);
+}
+
+/* Weights and balancing keys of the plan, where no move has written them already. */
+static void settle_traffic(struct tn_placement *p)
+{
+    struct tn_error *err = NULL;
+    if (p->exposures.n == 0 || !p->goal->spec || !p->exposures.service)
+        return;
+    int differs = tn_exposures_differ(p->s, &p->exposures, &p->world, &err);
+    if (differs > 0) {
+        struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+        struct tn_effect e = {p->s, p->goal->placement, "weights", NULL, ++p->number, NULL};
+        p->changed_something = true;
+        differs = tn_effect_run(&e, do_traffic, p, &err);
+        if (differs >= 0)
+            tn_session_tell(p->s, TN_EV_NOTE, &w, NULL, "the balancer has the plan's weights and settings");
+    }
+    if (differs < 0) {
+        p->verdict = TN_FAILED;
+        p->cause = tn_strdup(tn_error_message(err));
+    }
+    tn_error_free(err);
+}
+
 void tn_placement_run(struct tn_placement *p)
 {
-    if (p->number > 0 && tn_placement_look(p, NULL) >= 0)
-        tn_effect_probe_all(p, NULL); /* an earlier run left intents */
+    if (tn_placement_look(p, NULL) >= 0) {
+        if (p->number > 0)
+            tn_effect_probe_all(p, NULL); /* an earlier run left intents */
+        continue_numbers(p);
+    }
     while (step(p)) {
     }
     land(p);
+    if (p->verdict == TN_DONE)
+        settle_traffic(p);
 }

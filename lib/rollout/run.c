@@ -58,6 +58,8 @@ static int hooks_of_all(struct tn_session *s, const struct tn_goals *goals, enum
                         struct tn_error **err)
 {
     int rc = TN_OK;
+    if (strcmp(goals->action, "deploy") != 0)
+        return rc; /* a restart or a rollback is no deployment */
     for (size_t i = 0; i < goals->n && rc >= 0; i++)
         if (goals->v[i].spec && goals->v[i].plan_service)
             rc = tn_run_hooks(s, &goals->v[i], when, resume, err);
@@ -143,12 +145,12 @@ static void remember(struct tn_session *s, const struct tn_goals *goals)
     }
 }
 
-/* A balancer that lost its last upstream of ours, or an upstream of a service that is gone. */
-static void forget_upstreams(struct tn_session *s, const struct tn_goals *goals)
+/* Upstreams of services that are gone, or (`back`) that were not there before. */
+static void forget_upstreams(struct tn_session *s, const struct tn_goals *goals, bool back)
 {
     for (size_t i = 0; i < goals->n; i++) {
         const struct tn_goal *g = &goals->v[i];
-        if (g->spec || strcmp(goals->action, "destroy") == 0)
+        if ((back ? g->from_spec : g->spec) || strcmp(goals->action, "destroy") == 0)
             continue; /* destroy takes the whole file away */
         struct tn_exposures x;
         tn_exposures_init(&x, s, g->plan_service, g->service, g->cluster);
@@ -192,6 +194,16 @@ static int begin_row(struct tn_session *s, const struct tn_goals *goals, struct 
     return rc;
 }
 
+static bool had_hooks(const struct tn_goals *goals)
+{
+    for (size_t i = 0; i < goals->n; i++) {
+        const struct tn_service *svc = goals->v[i].plan_service;
+        if (svc && svc->hooks.n_pre_deploy + svc->hooks.n_post_deploy + svc->hooks.n_on_failure > 0)
+            return true;
+    }
+    return false;
+}
+
 static void end_run(struct tn_session *s, const struct tn_goals *goals, bool turned, struct tn_outcome *out)
 {
     out->rollout = tn_strdup(s->rollout);
@@ -200,6 +212,8 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
                             goals->action, "state", out->state, "exit_code", out->exit_code, "cause", out->cause,
                             "did", out->action, "now", out->now, "next", out->next);
     json_t *unfinished = NULL;
+    if (!is_unfinished(out) && had_hooks(goals))
+        tn_forget_hooks(s);
     if (is_unfinished(out)) {
         unfinished = tn_goals_json(goals);
         if (turned)
@@ -276,7 +290,9 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
     }
     if (ahead.done) {
         remember(s, how->goals);
-        forget_upstreams(s, how->goals);
+        forget_upstreams(s, how->goals, false);
+    } else if (turned && back.done) {
+        forget_upstreams(s, how->goals, true);
     }
     tn_outcome_from(s, how->goals, &ahead, turned ? &back : NULL, out);
     end_run(s, how->goals, turned, out);

@@ -38,6 +38,9 @@ enum tn_hook_when { TN_HOOK_PRE, TN_HOOK_POST, TN_HOOK_FAILED };
 int tn_run_hooks(struct tn_session *s, const struct tn_goal *g, enum tn_hook_when when, const char *resume,
                  struct tn_error **err);
 
+/* The rollout is over: what the target says of its hooks is not needed any more. */
+void tn_forget_hooks(struct tn_session *s);
+
 /* ending.c: exit code, state, and the sentences of an outcome. */
 void tn_outcome_from(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *forward,
                      const struct tn_ran *back, struct tn_outcome *out);

@@ -39,6 +39,20 @@ static struct tn_goals *wanted_goals(struct tn_session *s, const struct tn_chang
     return g;
 }
 
+/* A goal left unfinished in the target; NULL and no error when there is none. */
+static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error **err)
+{
+    json_t *look = tn_lease_look(s, err);
+    if (!look)
+        return NULL;
+    json_t *goal = json_object_get(look, "unfinished");
+    const char *rollout = json_string_value(json_object_get(look, "rollout"));
+    json_incref(goal);
+    *id = tn_strdup(rollout);
+    json_decref(look);
+    return goal;
+}
+
 int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const struct tn_deploy_options *o,
                       struct tn_outcome *out, struct tn_error **err)
 {
@@ -51,7 +65,17 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
         return nothing(out, "nothing to do: everything is as the plan wants it");
     if (o->dry_run)
         return nothing(out, "dry run: nothing was changed");
+    tn_autofree char *left = NULL;
+    struct tn_error *e = NULL;
+    json_t *prior = unfinished_goal(s, &left, &e);
+    if (e)
+        return tn_error_move(err, &e);
     struct tn_rollout_start how = {.goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
+    if (how.goals && prior) {
+        tn_goals_from_prior(how.goals, prior); /* the claim must tell the true way back from its first moment on */
+        tn_session_tell(s, TN_EV_NOTE, NULL, NULL, "takes over from rollout %s, which was left unfinished", left ? left : "?");
+    }
+    json_decref(prior);
     return how.goals ? tn_run_rollout(s, &how, out, err) : TN_EFAIL;
 }
 
@@ -110,20 +134,6 @@ static struct tn_goals *goals_of_world(struct tn_session *s, const struct tn_sel
         return g;
     tn_goals_free(g);
     return NULL;
-}
-
-/* A goal left unfinished in the target; NULL and no error when there is none. */
-static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error **err)
-{
-    json_t *look = tn_lease_look(s, err);
-    if (!look)
-        return NULL;
-    json_t *goal = json_object_get(look, "unfinished");
-    const char *rollout = json_string_value(json_object_get(look, "rollout"));
-    json_incref(goal);
-    *id = tn_strdup(rollout);
-    json_decref(look);
-    return goal;
 }
 
 static int finish(struct tn_session *s, const json_t *goal, const char *id, bool back, const char *hook,

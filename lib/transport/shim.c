@@ -179,7 +179,7 @@ int tn_shim_stop(struct tn_cancel *c, const char *dir, struct tn_error **err)
 {
     struct tn_error *why = NULL;
     tn_autofree char *real = canonical(dir, &why);
-    if (!real && why->code == TN_ENOTFOUND) {
+    if (why && why->code == TN_ENOTFOUND) {
         tn_error_free(why);
         return TN_OK;
     }

@@ -106,7 +106,7 @@ int tn_docker_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_
     int code = tn_docker_ensure(d, s->host, c, s, err);
     if (code != TN_OK)
         return code;
-    json_t *body = tn_docker_container_body(s);
+    json_t *body = tn_docker_container_body(s, tn_docker_is_exposed(d, s->spec->name));
     tn_autofree char *id = NULL;
     bool taken_over;
     code = tn_docker_create(d, s->host, c, s->name, s->effect, body, &id, &taken_over, err);
@@ -159,7 +159,10 @@ static int join_aliases(struct tn_docker *d, struct tn_cancel *c, const struct t
         tn_error_prefix(&why, "container '%s'", i->name);
         return tn_error_move(err, &why);
     }
-    int code = tn_docker_join_late(d, i->host, c, i->id, service, err);
+    bool waiting = false;
+    for (size_t k = 0; k < service->n_networks; k++)
+        waiting = waiting || service->networks[k].aliases.n > 0;
+    int code = waiting ? tn_docker_join_aliases(d, i, c, service, err) : TN_OK;
     tn_service_free_spec(service);
     return code;
 }

@@ -101,12 +101,14 @@ int tn_engine_inspect(struct tn_docker *d, size_t host, struct tn_cancel *c, con
 /* Makes named networks and volumes of the service that are absent. */
 int tn_docker_ensure(struct tn_docker *d, size_t host, struct tn_cancel *c, const struct tn_start *s,
                      struct tn_error **err);
-/* Joins what the body of create could not hold: every further network that is not late. */
+/* Joins what the body of create could not hold (below API 1.44 it holds one network). */
 int tn_docker_join_further(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id,
                            const struct tn_service *s, bool task, struct tn_error **err);
-/* Joins the late networks, with aliases, where the container is not in them yet. */
-int tn_docker_join_late(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id,
-                        const struct tn_service *s, struct tn_error **err);
+/* Joins the aliases that wait for a confirmed instance. The same again = success. */
+int tn_docker_join_aliases(struct tn_docker *d, const struct tn_instance *i, struct tn_cancel *c,
+                           const struct tn_service *s, struct tn_error **err);
+/* Whether a balancer of the plan sends traffic to this service. */
+bool tn_docker_is_exposed(const struct tn_docker *d, const char *service);
 
 /* ---- observe.c ------------------------------------------------------------------------------------- */
 

@@ -136,11 +136,21 @@ void tn_engine_clear(struct tn_engine *e)
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
 
+/* TLS 1.3 tells a client that its certificate is refused only after the first request was sent. */
+static bool certificate_refused(const struct tn_engine *e, const struct tn_error *why)
+{
+    return e->cert_file != NULL && why->code == TN_EUNKNOWN && strstr(why->message, "alert") != NULL &&
+           strstr(why->message, "certificate") != NULL;
+}
+
 /* Puts the engine's name in front; no right to the socket is a matter of rights, not of reach. */
 static int explain(const struct tn_engine *e, struct tn_error *why, struct tn_error **err)
 {
     tn_error_prefix(&why, "engine '%s'", e->url);
-    if (why->os_errno == EACCES || why->os_errno == EPERM) {
+    if (certificate_refused(e, why)) {
+        why->code = TN_EAUTH;
+        tn_error_hint(&why, "the engine refuses the certificate '%s'", e->cert_file);
+    } else if (why->os_errno == EACCES || why->os_errno == EPERM) {
         why->code = TN_EAUTH;
         tn_error_hint(&why, "may this user open the socket? (group docker)");
     } else if (why->code == TN_EUNREACHABLE && e->socket != NULL) {

@@ -41,14 +41,15 @@ static void prepare_output(struct tn_run_result *out)
 }
 
 /* A streamed call whose frames land in *out; a status ≥ 400 is an error with `what`. */
-static int collect(struct tn_docker *d, size_t host, struct tn_cancel *c, struct tn_call *call, bool raw,
-                   const char *what, struct tn_run_result *out, struct tn_error **err)
+static int collect(struct tn_docker *d, size_t host, struct tn_cancel *c, const struct tn_call *asked,
+                   bool raw, const char *what, struct tn_run_result *out, struct tn_error **err)
 {
     struct tn_frames frames = {.raw = raw, .on_data = on_piece, .arg = out};
-    call->on_data = on_stream;
-    call->on_data_arg = &frames;
+    struct tn_call call = *asked;
+    call.on_data = on_stream;
+    call.on_data_arg = &frames;
     prepare_output(out);
-    int code = tn_engine_json(d, host, c, call, what, NULL, err);
+    int code = tn_engine_json(d, host, c, &call, what, NULL, err);
     if (code == TN_OK && frames.broken)
         code = tn_error_set(err, TN_EPROTO, "%s: the engine's output stream cannot be read", what);
     return code;

@@ -138,30 +138,74 @@ static int connect_network(struct tn_docker *d, size_t host, struct tn_cancel *c
     return code;
 }
 
+bool tn_docker_is_exposed(const struct tn_docker *d, const char *service)
+{
+    const struct tn_service *s = tn_plan_service(d->base.plan, service);
+    return s != NULL && s->n_expose > 0;
+}
+
 int tn_docker_join_further(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id,
                            const struct tn_service *s, bool task, struct tn_error **err)
 {
-    const struct tn_network *first = tn_docker_first_network(s, task);
+    bool exposed = !task && tn_docker_is_exposed(d, s->name);
+    const struct tn_network *first = tn_docker_first_network(s, exposed);
     for (size_t i = 0; i < s->n_networks; i++) {
         const struct tn_network *n = &s->networks[i];
-        if (n == first || (!task && tn_docker_network_is_late(s, n)))
+        enum tn_join join = tn_docker_join_of(s, n, exposed);
+        if (n == first || join == TN_JOIN_LATER)
             continue;
-        int code = connect_network(d, host, c, id, n, !task, err);
+        int code = connect_network(d, host, c, id, n, !task && join == TN_JOIN_AT_CREATE, err);
         if (code != TN_OK)
             return code;
     }
     return TN_OK;
 }
 
-int tn_docker_join_late(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id,
-                        const struct tn_service *s, struct tn_error **err)
+static int disconnect_network(struct tn_docker *d, size_t host, struct tn_cancel *c, const char *id,
+                              const struct tn_network *n, struct tn_error **err)
 {
-    for (size_t i = 0; i < s->n_networks; i++) {
-        if (!tn_docker_network_is_late(s, &s->networks[i]))
-            continue;
-        int code = connect_network(d, host, c, id, &s->networks[i], true, err);
-        if (code != TN_OK)
-            return code;
+    tn_autofree char *escaped = tn_docker_escape(n->name);
+    tn_autofree char *path = tn_format("/networks/%s/disconnect", escaped);
+    tn_autofree char *what = tn_format("network '%s'", n->name);
+    json_t *body = tn_docker_disconnect_body(id);
+    struct tn_call call = {.method = "POST", .path = path, .json = body};
+    int code = tn_engine_json(d, host, c, &call, what, NULL, err);
+    json_decref(body);
+    return code;
+}
+
+/* Engines add the container's short id to the aliases, so each of ours is looked for. */
+static bool has_aliases(const json_t *endpoint, const struct tn_network *n)
+{
+    const json_t *list = json_object_get(endpoint, "Aliases");
+    for (size_t i = 0; i < n->aliases.n; i++) {
+        bool found = false;
+        size_t at;
+        json_t *v;
+        json_array_foreach(list, at, v) found = found || tn_streq(json_string_value(v), n->aliases.v[i]);
+        if (!found)
+            return false;
     }
-    return TN_OK;
+    return true;
+}
+
+int tn_docker_join_aliases(struct tn_docker *d, const struct tn_instance *i, struct tn_cancel *c,
+                           const struct tn_service *s, struct tn_error **err)
+{
+    bool exposed = tn_docker_is_exposed(d, i->service);
+    json_t *owner = NULL;
+    struct tn_inspect in;
+    int code = tn_engine_inspect(d, i->host, c, i->id, &owner, &in, err);
+    for (size_t k = 0; code == TN_OK && k < s->n_networks; k++) {
+        const struct tn_network *n = &s->networks[k];
+        const json_t *endpoint = json_object_get(in.networks, n->name);
+        if (tn_docker_join_of(s, n, exposed) == TN_JOIN_AT_CREATE || has_aliases(endpoint, n))
+            continue;
+        if (endpoint != NULL)
+            code = disconnect_network(d, i->host, c, i->id, n, err);
+        if (code == TN_OK)
+            code = connect_network(d, i->host, c, i->id, n, true, err);
+    }
+    json_decref(owner);
+    return code;
 }

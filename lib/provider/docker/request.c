@@ -280,15 +280,29 @@ json_t *tn_docker_network_body(const char *name, const char *app)
                      TN_LABEL_APP, app);
 }
 
-bool tn_docker_network_is_late(const struct tn_service *s, const struct tn_network *n)
-{
-    return n->aliases.n > 0 && s->restart != NULL && strcmp(s->restart, "no") != 0;
-}
-
-const struct tn_network *tn_docker_first_network(const struct tn_service *s, bool task)
+/* Whether a network that the container is in from the start sorts before `n`. */
+static bool has_earlier(const struct tn_service *s, const struct tn_network *n)
 {
     for (size_t i = 0; i < s->n_networks; i++)
-        if (task || !tn_docker_network_is_late(s, &s->networks[i]))
+        if (s->networks[i].aliases.n == 0 && strcmp(s->networks[i].name, n->name) < 0)
+            return true;
+    return false;
+}
+
+enum tn_join tn_docker_join_of(const struct tn_service *s, const struct tn_network *n, bool exposed)
+{
+    /* Without a policy to hand over nothing tells later that it is confirmed. */
+    if (n->aliases.n == 0 || s->restart == NULL || strcmp(s->restart, "no") == 0)
+        return TN_JOIN_AT_CREATE;
+    if (!exposed)
+        return TN_JOIN_ALIAS_LATER;
+    return has_earlier(s, n) ? TN_JOIN_LATER : TN_JOIN_AT_CREATE;
+}
+
+const struct tn_network *tn_docker_first_network(const struct tn_service *s, bool exposed)
+{
+    for (size_t i = 0; i < s->n_networks; i++)
+        if (tn_docker_join_of(s, &s->networks[i], exposed) != TN_JOIN_LATER)
             return &s->networks[i];
     return NULL;
 }
@@ -306,14 +320,20 @@ json_t *tn_docker_connect_body(const char *container, const struct tn_network *n
     return json_pack("{s:s,s:o}", "Container", container, "EndpointConfig", endpoint(n, aliases));
 }
 
-static void put_network(const struct tn_service *s, bool task, json_t *body, json_t *host)
+json_t *tn_docker_disconnect_body(const char *container)
 {
-    const struct tn_network *first = tn_docker_first_network(s, task);
+    return json_pack("{s:s}", "Container", container);
+}
+
+static void put_network(const struct tn_service *s, bool task, bool exposed, json_t *body, json_t *host)
+{
+    const struct tn_network *first = tn_docker_first_network(s, exposed);
     if (first == NULL)
         return;
+    bool aliases = !task && tn_docker_join_of(s, first, exposed) == TN_JOIN_AT_CREATE;
     put_text(host, "NetworkMode", first->name);
     put(body, "NetworkingConfig",
-        json_pack("{s:{s:o}}", "EndpointsConfig", first->name, endpoint(first, !task)));
+        json_pack("{s:{s:o}}", "EndpointsConfig", first->name, endpoint(first, aliases)));
 }
 
 /* ---- whole bodies ---------------------------------------------------------------------------------- */
@@ -334,7 +354,7 @@ void tn_docker_merge(json_t *base, const json_t *over)
     }
 }
 
-static json_t *common_body(const struct tn_start *s, bool task)
+static json_t *common_body(const struct tn_start *s, bool task, bool exposed)
 {
     const struct tn_service *spec = s->spec;
     json_t *body = json_object();
@@ -365,14 +385,14 @@ static json_t *common_body(const struct tn_start *s, bool task)
         }
         put(host, "Mounts", mounts);
     }
-    put_network(spec, task, body, host);
+    put_network(spec, task, exposed, body, host);
     put(body, "HostConfig", host);
     return body;
 }
 
-json_t *tn_docker_container_body(const struct tn_start *s)
+json_t *tn_docker_container_body(const struct tn_start *s, bool exposed)
 {
-    json_t *body = common_body(s, false);
+    json_t *body = common_body(s, false, exposed);
     json_t *host = json_object_get(body, "HostConfig");
     const struct tn_service *spec = s->spec;
     if (spec->command.argv != NULL)
@@ -397,7 +417,7 @@ json_t *tn_docker_container_body(const struct tn_start *s)
 
 json_t *tn_docker_task_body(const struct tn_start *s, const char *const *argv)
 {
-    json_t *body = common_body(s, true);
+    json_t *body = common_body(s, true, false);
     put(body, "Entrypoint", argv_list(argv));
     put(body, "Cmd", json_array());
     put(body, "Healthcheck", json_pack("{s:[s]}", "Test", "NONE"));

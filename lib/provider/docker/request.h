@@ -25,17 +25,28 @@ char *tn_docker_path_docs(void);
 char *tn_docker_path_pull(const char *image_ref);
 char *tn_docker_path_logs(const char *id, int tail, bool follow);
 
+/* How a container comes into a network with aliases (DESIGN §5: into the alias only after it is confirmed). */
+enum tn_join {
+    TN_JOIN_AT_CREATE,   /* with its aliases, if any */
+    TN_JOIN_ALIAS_LATER, /* without; once confirmed it leaves and comes back with them */
+    TN_JOIN_LATER,       /* only once confirmed */
+};
+/* `exposed`: a balancer reaches it through its published ports. Then its networks must not change while it serves:
+ * engines move the published ports to the network whose name sorts first, and for 0.3 s (measured on 20.10) every
+ * connection is refused and kept ones are reset. So an exposed one joins later only what sorts after a network that it
+ * is in already, and else at once, aliases included. */
+enum tn_join tn_docker_join_of(const struct tn_service *s, const struct tn_network *n, bool exposed);
+/* The network that the container is created in, or NULL: the engine's default. */
+const struct tn_network *tn_docker_first_network(const struct tn_service *s, bool exposed);
+
 /* The body of /containers/create: an instance. New reference. */
-json_t *tn_docker_container_body(const struct tn_start *s);
-/* The same image, environment, volumes and first network, but `argv` instead of the program, no ports, no checks. */
+json_t *tn_docker_container_body(const struct tn_start *s, bool exposed);
+/* The same image, environment, volumes and networks, but `argv` instead of the program, no ports, checks, aliases. */
 json_t *tn_docker_task_body(const struct tn_start *s, const char *const *argv);
 /* Name of a one-off container: "<app>-hook-<effect with other characters as ->". Caller frees. */
 char *tn_docker_task_name(const char *app, const char *effect);
-/* A network whose aliases are joined only after the instance is confirmed (DESIGN §5). */
-bool tn_docker_network_is_late(const struct tn_service *s, const struct tn_network *n);
-/* The network that the container is created in, or NULL: the engine's default. */
-const struct tn_network *tn_docker_first_network(const struct tn_service *s, bool task);
 json_t *tn_docker_connect_body(const char *container, const struct tn_network *n, bool aliases);
+json_t *tn_docker_disconnect_body(const char *container);
 json_t *tn_docker_network_body(const char *name, const char *app);
 
 /* "src:dst[:ro]" as a mount; NULL with TN_EPLAN when it is none. */

@@ -18,6 +18,7 @@ enum {
     TYPE = 156,
     LINK = 157,
     MAGIC = 257,
+    VERSION = 263,
 };
 
 static unsigned checksum(const unsigned char *h)
@@ -40,7 +41,8 @@ void tn_tar_write(struct tn_buf *out, const char *name, const void *data, size_t
     snprintf(h + SIZE, 12, "%011llo", (unsigned long long)len & 077777777777ull);
     snprintf(h + MTIME, 12, "%011llo", (unsigned long long)mtime_s & 077777777777ull);
     h[TYPE] = '0';
-    memcpy(h + MAGIC, "ustar\00000", 8);
+    snprintf(h + MAGIC, 6, "ustar");
+    h[VERSION] = h[VERSION + 1] = '0';
     snprintf(h + CHECKSUM, 8, "%06o", checksum((const unsigned char *)h));
     tn_buf_add(out, h, BLOCK);
     tn_buf_add(out, data, len);

@@ -207,7 +207,7 @@ int tn_process_stop(struct tn_provider *p, struct tn_cancel *c, const struct tn_
 {
     struct tn_error *why = NULL;
     tn_autofree char *dir = own_dir(p, i, &why);
-    if (!dir && why->code == TN_ENOTFOUND) {
+    if (why && why->code == TN_ENOTFOUND) {
         tn_error_free(why);
         return TN_OK;
     }

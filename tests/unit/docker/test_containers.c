@@ -212,6 +212,40 @@ static void strangers_are_never_removed(void **state)
     }
 }
 
+/* The alias is joined when the policy is handed over: out and in again where it was in the network without it. */
+static void aliases_come_with_the_policy(void **state)
+{
+    (void)state;
+    static const struct fake_row rows[] = {
+        {"GET /containers/" ID "/json", 1, 200,
+         "{\"Id\":\"" ID "\",\"State\":" RUNNING ",\"NetworkSettings\":{\"Networks\":{\"names\":{\"Aliases\":"
+         "[\"0123456789ab\"]}}}}",
+         false, 0},
+        {"GET /containers/" ID "/json", 0, 200,
+         "{\"Id\":\"" ID "\",\"State\":" RUNNING ",\"NetworkSettings\":{\"Networks\":{\"names\":{\"Aliases\":"
+         "[\"api\",\"0123456789ab\"]}}}}",
+         false, 0},
+        {"POST /networks/names/disconnect", 0, 200, NULL, false, 0},
+        {"POST /networks/names/connect", 0, 200, NULL, false, 0},
+        {"POST /containers/" ID "/update", 0, 200, "{}", false, 0},
+        {0},
+    };
+    struct world w;
+    world_open(&w, rows, NULL);
+    struct tn_instance i = instance();
+    i.service = (char *)"web";
+    i.spec = (char *)"{\"image\":\"web:1\",\"networks\":{\"names\":{\"aliases\":[\"api\"]}}}";
+    assert_int_equal(w.p->ops->set_restart(w.p, NULL, &i, "no", &w.err), TN_OK);
+    assert_int_equal(fake_engine_count(w.engine, "POST /networks"), 0);
+    assert_int_equal(w.p->ops->set_restart(w.p, NULL, &i, "always", &w.err), TN_OK);
+    assert_int_equal(fake_engine_count(w.engine, "POST /networks/names/disconnect"), 1);
+    assert_int_equal(fake_engine_count(w.engine, "POST /networks/names/connect"), 1);
+    assert_non_null(strstr(fake_engine_body(w.engine, "POST /networks/names/connect"), "\"api\""));
+    assert_int_equal(w.p->ops->set_restart(w.p, NULL, &i, "always", &w.err), TN_OK);
+    assert_int_equal(fake_engine_count(w.engine, "POST /networks"), 2);
+    world_close(&w);
+}
+
 static void a_policy_that_is_set_is_remembered(void **state)
 {
     (void)state;
@@ -239,6 +273,7 @@ int main(void)
         cmocka_unit_test(stopping_is_policy_stop_remove),
         cmocka_unit_test(a_newer_engine_is_told_the_signal),
         cmocka_unit_test(strangers_are_never_removed),
+        cmocka_unit_test(aliases_come_with_the_policy),
         cmocka_unit_test(a_policy_that_is_set_is_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

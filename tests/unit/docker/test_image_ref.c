@@ -64,7 +64,7 @@ static void what_is_no_reference_is_refused(void **state)
         "web:.1",
         "web@",
         "web@sha256:abc",
-        "web@md5:" HEX64,
+        ("web@md5:" HEX64),
         "/web",
         "web/",
         "a//b",
@@ -87,7 +87,7 @@ static void what_is_no_reference_is_refused(void **state)
         "web#1",
         "web%20",
         "../etc/passwd",
-        "web@sha256:" HEX64 "0",
+        ("web@sha256:" HEX64 "0"),
         "r.io/web:1@",
         "\xc3\xa4pfel",
     };

@@ -71,7 +71,7 @@ static void the_smallest_container(void **state)
         .name = "web", .image = "web:1", .stop = {.signal = (char *)"SIGTERM", .grace = 1500}};
     struct tn_start st = start_of(&s);
     assert_text(
-        as_text(tn_docker_container_body(&st)),
+        as_text(tn_docker_container_body(&st, false)),
         "{\"Env\":[],\"ExposedPorts\":{},\"HostConfig\":{\"PortBindings\":{},\"RestartPolicy\":{\"Name\":"
         "\"no\"}},\"Image\":\"web:1\",\"Labels\":{\"turnout.app\":\"shop\",\"turnout.cluster\":\"c\","
         "\"turnout.effect\":\"r1/web/1\",\"turnout.env\":\"\",\"turnout.ports\":\"{}\","
@@ -196,7 +196,7 @@ static void every_key_has_its_place(void **state)
         json_loads("{\"HostConfig\":{\"ShmSize\":7,\"Init\":null},\"Labels\":{\"turnout.app\":\"forged\","
                    "\"kept\":\"1\"},\"Hostname\":\"raw\"}",
                    0, NULL);
-    json_t *b = tn_docker_container_body(&st);
+    json_t *b = tn_docker_container_body(&st, true);
     for (size_t i = 0; i < TN_COUNT(expected); i++)
         assert_at(b, expected[i].path, expected[i].value);
     const json_t *l = json_object_get(b, "Labels");
@@ -207,23 +207,33 @@ static void every_key_has_its_place(void **state)
     json_decref(s.platform);
 }
 
-static void aliases_come_late_unless_nothing_hands_them_over(void **state)
+static void aliases_wait_where_nothing_is_cut_by_it(void **state)
 {
     (void)state;
     char *aliases[] = {(char *)"api"};
-    struct tn_network n = {(char *)"names", {aliases, 1}};
+    struct tn_network n[] = {{(char *)"names", {aliases, 1}}, {(char *)"back", {NULL, 0}}};
     struct tn_service s = {
-        .image = (char *)"web:1", .restart = (char *)"always", .networks = &n, .n_networks = 1};
-    assert_true(tn_docker_network_is_late(&s, &n));
-    assert_null(tn_docker_first_network(&s, false));
-    assert_ptr_equal(tn_docker_first_network(&s, true), &n); /* a one-off run, without the alias */
-    s.restart = (char *)"no";
-    assert_false(tn_docker_network_is_late(&s, &n));
+        .image = (char *)"web:1", .restart = (char *)"always", .networks = n, .n_networks = 2};
+    assert_int_equal(tn_docker_join_of(&s, &n[0], false), TN_JOIN_ALIAS_LATER);
+    assert_int_equal(tn_docker_join_of(&s, &n[1], false), TN_JOIN_AT_CREATE);
+    assert_ptr_equal(tn_docker_first_network(&s, false), &n[0]);
+    /* Behind a balancer: "back" sorts before "names", so the published ports stay where they are. */
+    assert_int_equal(tn_docker_join_of(&s, &n[0], true), TN_JOIN_LATER);
+    assert_ptr_equal(tn_docker_first_network(&s, true), &n[1]);
+    n[1].name = (char *)"zone"; /* now they would move to "names" while it serves */
+    assert_int_equal(tn_docker_join_of(&s, &n[0], true), TN_JOIN_AT_CREATE);
+    s.n_networks = 1;
+    assert_int_equal(tn_docker_join_of(&s, &n[0], true), TN_JOIN_AT_CREATE);
     struct tn_start st = start_of(&s);
-    json_t *b = tn_docker_container_body(&st);
+    json_t *b = tn_docker_container_body(&st, true);
     assert_at(b, "NetworkingConfig", "{\"EndpointsConfig\":{\"names\":{\"Aliases\":[\"api\"]}}}");
     json_decref(b);
-    assert_text(as_text(tn_docker_connect_body("id", &n, true)),
+    b = tn_docker_container_body(&st, false);
+    assert_at(b, "NetworkingConfig", "{\"EndpointsConfig\":{\"names\":{}}}");
+    json_decref(b);
+    s.restart = (char *)"no"; /* nothing will tell later that it is confirmed */
+    assert_int_equal(tn_docker_join_of(&s, &n[0], false), TN_JOIN_AT_CREATE);
+    assert_text(as_text(tn_docker_connect_body("id", &n[0], true)),
                 "{\"Container\":\"id\",\"EndpointConfig\":{\"Aliases\":[\"api\"]}}");
 }
 
@@ -291,7 +301,7 @@ int main(void)
         cmocka_unit_test(paths_are_escaped),
         cmocka_unit_test(the_smallest_container),
         cmocka_unit_test(every_key_has_its_place),
-        cmocka_unit_test(aliases_come_late_unless_nothing_hands_them_over),
+        cmocka_unit_test(aliases_wait_where_nothing_is_cut_by_it),
         cmocka_unit_test(a_task_runs_only_its_command),
         cmocka_unit_test(volumes_are_checked),
         cmocka_unit_test(documents_have_a_volume_each),

@@ -416,5 +416,6 @@ int main(void)
         cmocka_unit_test(test_good),   cmocka_unit_test(test_warnings),     cmocka_unit_test(test_order),
         cmocka_unit_test(test_counts), cmocka_unit_test(test_filled_in),
     };
-    return cmocka_run_group_tests_name("plan: checks", tests, plan_enter_folder, plan_leave_folder);
+    int failed = cmocka_run_group_tests_name("plan: checks", tests, plan_enter_folder, plan_leave_folder);
+    return failed || plan_failures;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/mem.h"
 #include "tests/unit/plan/plan_help.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__})
@@ -370,6 +371,24 @@ static void test_variable_bomb(void **state)
     tn_problems_clear(&p);
 }
 
+/* Many values, each within its limit. */
+static void test_variable_total(void **state)
+{
+    (void)state;
+    char *text = tn_alloc(70000), *big = tn_alloc(8001);
+    memset(big, 'x', 8000);
+    size_t n = (size_t)snprintf(
+        text, 70000, HEAD "vars: { a: %s, b: \"${a}${a}${a}${a}${a}${a}${a}\" }\n" WEB "    env:\n", big);
+    for (int i = 0; i < 100; i++)
+        n += (size_t)snprintf(text + n, 70000 - n, "      V%d: ${b}\n", i);
+    struct tn_problems p = {0};
+    assert_null(plan_load(text, &p));
+    assert_non_null(plan_find_problem(&p, "or 4194304 in the plan"));
+    tn_problems_clear(&p);
+    free(text);
+    free(big);
+}
+
 static void test_git(void **state)
 {
     (void)state;
@@ -436,6 +455,11 @@ static void test_rollout_inherited(void **state)
     assert_int_equal(p->services[1].rollout.keep, 1);
     assert_int_equal(p->services[2].rollout.max_surge.value, 2);
     assert_false(p->services[2].rollout.max_surge.percent);
+    /* The merged plan holds what was inherited, and nothing that its strategy does not use. */
+    const struct tn_plan_options o = {.document = p->merged};
+    struct tn_plan *again = good(&o);
+    assert_int_equal(again->services[0].rollout.keep, 5);
+    tn_plan_free(again);
     tn_plan_free(p);
 }
 
@@ -456,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_no_injection),
         cmocka_unit_test(test_bad_variables),
         cmocka_unit_test(test_variable_bomb),
+        cmocka_unit_test(test_variable_total),
         cmocka_unit_test(test_git),
         cmocka_unit_test(test_env_files),
         cmocka_unit_test(test_rollout_inherited),

@@ -273,8 +273,6 @@ static void test_document(void **state)
     const struct tn_plan_options d = {.document = p->merged, .document_dir = p->dir, .environment = "prod"};
     struct tn_problems problems = {0};
     struct tn_plan *q = plan_load_with(&d, &problems);
-    if (!q)
-        print_error("%s\n", tn_problems_format(&problems));
     assert_non_null(q);
     assert_true(json_equal(p->merged, q->merged));
     assert_string_equal(p->dir, q->dir);

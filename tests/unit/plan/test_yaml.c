@@ -241,5 +241,6 @@ int main(void)
         cmocka_unit_test(test_format),          cmocka_unit_test(test_format_is_filtered),
         cmocka_unit_test(test_missing_file),
     };
-    return cmocka_run_group_tests_name("plan: reading", tests, plan_enter_folder, plan_leave_folder);
+    int failed = cmocka_run_group_tests_name("plan: reading", tests, plan_enter_folder, plan_leave_folder);
+    return failed || plan_failures;
 }

@@ -155,7 +155,7 @@ static void test_start_observe_stop(void **state)
     assert_int_equal(tn_instance_port(i, "admin-api"), 28472);
     assert_int_equal(tn_instance_port(i, "other"), 0);
     assert_true(i->started_at > 0);
-    tn_autofree char *text = logs_until_ready(i);
+    free(logs_until_ready(i));
     assert_int_equal(p->ops->stop(p, NULL, i, "SIGTERM", 2000, NULL), TN_OK);
     assert_int_equal(p->ops->stop(p, NULL, i, "SIGTERM", 2000, NULL), TN_OK);
     assert_false(tn_fs_exists(i->id));
@@ -380,7 +380,7 @@ static void test_stop_by_the_plans_signal(void **state)
     struct tn_start st = web_start(&s, "web-1", "r1/web/1");
     start(&st);
     struct tn_observation o = one();
-    tn_autofree char *text = logs_until_ready(&o.v[0]);
+    free(logs_until_ready(&o.v[0]));
     /* Not the SIGTERM it was started with: it would end by SIGKILL without the mark. */
     assert_int_equal(p->ops->stop(p, NULL, &o.v[0], "SIGUSR1", 5000, NULL), TN_OK);
     assert_true(tn_fs_exists(mark));

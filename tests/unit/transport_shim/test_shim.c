@@ -33,7 +33,7 @@ static void test_life(void **state)
     assert_int_equal(s.state, TN_SHIM_RUNNING);
     assert_true(s.pid > 0 && s.shim_pid > 0 && s.pid != s.shim_pid && !run_gone(s.pid));
     assert_true(tn_wall_ms() - s.started_at < RUN_SOON_MS);
-    tn_autofree char *text = run_await_word("ready");
+    free(run_await_word("ready"));
     assert_int_equal(tn_shim_stop(NULL, run_dir, NULL), TN_OK);
     assert_true(run_gone(s.pid));
     s = run_status();
@@ -110,7 +110,7 @@ static void test_stop_of_a_program_that_ignores_it(void **state)
     (void)state;
     run_create("trap '' TERM; " RUN_WAIT, 200, 1 << 20, "always");
     run_start();
-    tn_autofree char *text = run_await_word("ready");
+    free(run_await_word("ready"));
     int64_t before = tn_mono_ms();
     assert_int_equal(tn_shim_stop(NULL, run_dir, NULL), TN_OK);
     assert_true(tn_mono_ms() - before >= 200);
@@ -128,7 +128,7 @@ static void test_stop_reaches_what_a_shell_runs(void **state)
         "sh -c 'trap \"echo polite; exit 0\" TERM; echo inner; while :; do read -r x < fifo; done'; true",
         5000, 1 << 20, "no");
     run_start();
-    tn_autofree char *text = run_await_word("inner");
+    free(run_await_word("inner"));
     assert_int_equal(tn_shim_stop(NULL, run_dir, NULL), TN_OK);
     tn_autobuf out = TN_BUF_INIT(1000);
     assert_int_equal(tn_shim_tail(run_dir, 0, &out, NULL), TN_OK);
@@ -173,7 +173,7 @@ static void test_restart_policies(void **state)
         run_create(script, 1000, 1 << 20, cases[i].policy);
         run_start();
         if (cases[i].again) {
-            tn_autofree char *text = run_await_word("ready");
+            free(run_await_word("ready"));
             assert_int_equal(run_status().state, TN_SHIM_RUNNING);
             assert_int_equal(run_status().restarts, 1);
         } else {
@@ -190,7 +190,7 @@ static void test_policy_is_handed_over_late(void **state)
     (void)state;
     run_create("echo run $$; " RUN_WAIT, 1000, 1 << 20, "no");
     run_start();
-    tn_autofree char *text = run_await_word("ready");
+    free(run_await_word("ready"));
     tn_autofree char *path = tn_path_join(run_dir, "policy");
     assert_int_equal(tn_fs_write_atomic(path, "always", 6, 0600, NULL), TN_OK);
     int64_t before = run_status().pid;
@@ -355,9 +355,9 @@ static void test_signal_goes_to_the_program(void **state)
     run_create("trap 'echo reloaded' HUP; " RUN_WAIT, 1000, 1 << 20, "no");
     assert_int_equal(tn_shim_signal(run_dir, SIGHUP, NULL), TN_ENOTFOUND);
     run_start();
-    tn_autofree char *text = run_await_word("ready");
+    free(run_await_word("ready"));
     assert_int_equal(tn_shim_signal(run_dir, SIGHUP, NULL), TN_OK);
-    tn_autofree char *more = run_await_word("reloaded");
+    free(run_await_word("reloaded"));
     assert_int_equal(tn_shim_stop(NULL, run_dir, NULL), TN_OK);
     assert_int_equal(tn_shim_signal(run_dir, SIGHUP, NULL), TN_ENOTFOUND);
 }
