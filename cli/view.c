@@ -114,14 +114,14 @@ static void draw_instance(struct tn_buf *out, const json_t *i, bool last, bool c
     tn_autofree char *probe = cli_clean(text_of(i, "probe"));
     bool calm = sign == SIGN_OK;
     const char *branch = cli_utf8() ? (last ? "└─" : "├─") : (last ? "`-" : "|-");
-    tn_autofree char *line = tn_format("   %s %s%s%s %s %-10s %-26s %-9s %8s  %s", branch, cli_paint(color, color_of(sign)),
+    tn_autofree char *line = tn_format(" %s %s%s%s %s %-8s %-22s %-8s %7s  %s", branch, cli_paint(color, color_of(sign)),
                                        cli_sign(sign), cli_paint(color, "0"), json_is_true(json_object_get(i, "new")) ? "new" : "old",
                                        host, name, text_of(i, "state"), age, calm ? "" : probe);
     put_line(out, line, width);
     tn_buf_putc(out, '\n');
 }
 
-/* "min_healthy_time, 0.7s left"; NULL when it waits for nothing. */
+/* "min_healthy_time, 0.7s left"; NULL when it nothing. */
 static char *what_it_waits_for(const struct branch *b)
 {
     const char *wait = text_of(b->world, "wait");
@@ -140,11 +140,11 @@ static void draw_branch(struct tn_buf *out, const struct branch *b, bool color, 
     tn_autofree char *name = cli_clean(b->name), *note = cli_clean(b->note), *pull = cli_clean(b->pull);
     tn_autofree char *waits = what_it_waits_for(b);
     tn_autofree char *line =
-        b->world ? tn_format("%s%s%s %s%s%s  %s %lld/%lld  serving %lld  new traffic %lld %%  %s%s", cli_paint(color, color_of(sign)),
+        b->world ? tn_format("%s%s%s %s%s%s %s %lld/%lld, %lld serve, new %lld %%  %s%s", cli_paint(color, color_of(sign)),
                              cli_sign(sign), cli_paint(color, "0"), cli_paint(color, CLI_BOLD), name, cli_paint(color, "0"),
                              b->strategy ? b->strategy : "", (long long)n_new, (long long)wanted,
                              (long long)json_integer_value(json_object_get(b->world, "serving")), (long long)(traffic / 10),
-                             waits ? "waits for " : "", waits ? waits : note)
+                             waits ? cli_sign(SIGN_WAITING) : "", waits ? waits : note)
                  : tn_format("%s %s  %s", cli_sign(SIGN_WAITING), name, *pull ? pull : note);
     put_line(out, line, width);
     tn_buf_putc(out, '\n');

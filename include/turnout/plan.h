@@ -135,7 +135,6 @@ struct tn_expose {
     int max_fails; /* nginx; -1 unset */
     int64_t fail_timeout;
     bool backup;
-    char *version_header; /* name of the answer header that carries the revision's version, where there is one */
 };
 enum tn_strategy_kind {
     TN_STRATEGY_ROLLING,

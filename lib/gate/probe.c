@@ -52,8 +52,10 @@ void tn_probe_http(struct tn_http *http, struct tn_cancel *c, const char *url, c
     };
     struct tn_http_answer a = {0};
     struct tn_error *e = NULL;
+    out->answered = true;
     if (tn_http_call(http, c, &rq, &a, &e) < 0) {
         out->result = TN_PROBE_FAIL;
+        out->answered = false;
         snprintf(out->text, sizeof(out->text), "GET %s -> %s", url, tn_error_message(e));
         tn_error_free(e);
     } else if (!tn_status_expected(expect, a.status)) {
@@ -107,6 +109,7 @@ void tn_probe_tcp(struct tn_cancel *c, const char *address, int port, int64_t ti
     const char *why = "closed at once, without a byte";
     tn_autoclose int fd = open_connection(address, port, c, tn_mono_ms() + timeout_ms, &why);
     out->result = TN_PROBE_FAIL;
+    out->answered = fd >= 0;
     if (fd >= 0) {
         int readable = tn_wait_fd(c, "a connection to stay open", fd, tn_mono_ms() + LINGER, NULL);
         char byte;

@@ -15,6 +15,7 @@ enum tn_probe_result {
 };
 struct tn_probe_answer {
     enum tn_probe_result result;
+    bool answered;  /* false: nobody answered, so nothing was learnt (an error of the gate, not a failure) */
     char text[256]; /* "GET http://127.0.0.1:20000/healthz -> 503"; unfiltered */
 };
 /* `expect`: "200", "200-299", "200,204"; NULL = 200-299. `body`: text that the answer must hold, or NULL. */

@@ -7,10 +7,10 @@
 
 #include "lib/plan/load.h"
 
-static const char *strategy_of(const struct tn_node *rollout)
+static const char *strategy_of(const struct tn_node *rollout, const char *otherwise)
 {
     const struct tn_node *n = tn_node_get(rollout, "strategy");
-    return n && n->kind == TN_NODE_SCALAR ? n->text : NULL;
+    return n && n->kind == TN_NODE_SCALAR ? n->text : otherwise;
 }
 
 static bool uses(const char *strategy, const char *key)
@@ -40,7 +40,7 @@ static void inherit(struct tn_loader *l, struct tn_node *service, const struct t
     struct tn_node *own = tn_node_get(service, "rollout");
     if (service->kind != TN_NODE_MAP || (own && own->kind != TN_NODE_MAP))
         return; /* the key table says so */
-    const char *strategy = strategy_of(own) ? strategy_of(own) : top_strategy;
+    const char *strategy = strategy_of(own, top_strategy);
     refuse_unused(l, own, tn_arena_format(l->arena, "services.%s.", service->key), strategy);
     if (!top)
         return;
@@ -60,7 +60,7 @@ void tn_rollout_inherit(struct tn_loader *l, struct tn_node *root)
     struct tn_node *services = tn_node_get(root, "services"), *top = tn_node_get(root, "rollout");
     if (top && top->kind != TN_NODE_MAP)
         return;
-    const char *strategy = strategy_of(top) ? strategy_of(top) : "rolling";
+    const char *strategy = strategy_of(top, "rolling");
     refuse_unused(l, top, "", strategy);
     for (size_t i = 0; services && services->kind == TN_NODE_MAP && i < services->n; i++)
         inherit(l, services->v[i], top, strategy);

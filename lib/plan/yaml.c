@@ -352,10 +352,9 @@ static struct tn_node *read_stream(struct reader *r)
         if (bad)
             return NULL;
     }
+    struct tn_mark top = {.file = r->file, .line = r->on_command_line ? 0 : 1, .column = 1};
     if (!root)
-        tn_problem_at(r->l,
-                      (struct tn_mark){.file = r->file, .line = r->on_command_line ? 0 : 1, .column = 1},
-                      NULL, "nothing in it");
+        tn_problem_at(r->l, top, NULL, "nothing in it");
     return root;
 }
 

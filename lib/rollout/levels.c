@@ -94,18 +94,22 @@ static void tell_begun(struct tn_session *s, const struct tn_placement *p)
                     p->goal->revision[0] ? p->goal->revision : "nothing");
 }
 
-static struct tn_placement *open_placement(struct tn_session *s, struct tn_goal *g, enum tn_direction direction)
-{
-    struct tn_placement *p = tn_alloc(sizeof(*p));
-    tn_placement_init(p, s, g, direction);
-    tn_store_last_number(s->store, s->rollout, g->placement, &p->number, NULL);
-    tell_begun(s, p);
-    return p;
-}
-
 static bool is_manual(const struct tn_goal *g)
 {
     return g->plan_service && g->plan_service->rollout.strategy == TN_STRATEGY_MANUAL;
+}
+
+/* `manual` is about deployments: what is asked for by name (restart, rollback, destroy) is done. */
+static struct tn_placement *open_placement(struct tn_session *s, const struct tn_goals *goals, struct tn_goal *g,
+                                           enum tn_direction direction)
+{
+    struct tn_placement *p = tn_alloc(sizeof(*p));
+    tn_placement_init(p, s, g, direction);
+    if (is_manual(g) && strcmp(goals->action, "deploy") == 0)
+        p->spec.kind = TN_MANUAL;
+    tn_store_last_number(s->store, s->rollout, g->placement, &p->number, NULL);
+    tell_begun(s, p);
+    return p;
 }
 
 static void run_level(struct tn_session *s, struct tn_goals *goals, const int *levels, int level,
@@ -115,9 +119,9 @@ static void run_level(struct tn_session *s, struct tn_goals *goals, const int *l
     pthread_t *threads = tn_alloc((goals->n + 1) * sizeof(*threads));
     size_t n = 0;
     for (size_t i = 0; i < goals->n; i++) {
-        if (levels[i] != level || is_manual(&goals->v[i]))
+        if (levels[i] != level)
             continue;
-        open[n] = open_placement(s, &goals->v[i], direction);
+        open[n] = open_placement(s, goals, &goals->v[i], direction);
         if (pthread_create(&threads[n], NULL, placement_thread, open[n]) != 0) {
             open[n]->stop_code = TN_EIO;
             open[n]->cause = tn_strdup("no thread could be started for it");

@@ -443,6 +443,12 @@ static void after_stop(struct tn_placement *p, const struct tn_job *j)
                             : "");
 }
 
+static void after_settle(struct tn_placement *p, const struct tn_job *j)
+{
+    struct tn_where w = {p->goal->service, p->goal->cluster, j->v[0].name};
+    tn_session_tell(p->s, TN_EV_SETTLE, &w, NULL, "%s has restart policy '%s'", j->v[0].name, j->policy);
+}
+
 static void tell_error(struct tn_placement *p, const struct tn_job *j)
 {
     struct tn_where w = {p->goal->service, p->goal->cluster, j->v[0].name};
@@ -475,6 +481,8 @@ static void take_in(struct tn_placement *p, struct tn_job *j)
         after_traffic(p, j);
     else if (j->kind == TN_MOVE_STOP)
         after_stop(p, j);
+    else if (j->kind == TN_MOVE_SETTLE && j->rc >= 0)
+        after_settle(p, j);
     if (j->rc < 0)
         tell_error(p, j);
 }

@@ -78,7 +78,12 @@ int tn_records_add(struct tn_session *s, const char *service, const char *cluste
         json_decref(existing);
         json_decref(body);
     }
-    for (size_t i = (size_t)(keep < 1 ? 1 : keep); rc >= 0 && i < kept.n; i++) {
+    size_t others = 0;
+    for (size_t i = 0; rc >= 0 && i < kept.n; i++) {
+        bool same = strcmp(kept.v[i].revision, revision) == 0;
+        others += !same;
+        if (same ? i == 0 : others <= (size_t)(keep < 1 ? 1 : keep))
+            continue;
         tn_autofree char *name = tn_format("%s%08" PRId64, prefix, kept.v[i].number);
         rc = p->ops->doc_remove(p, s->cancel, 0, name, err);
     }

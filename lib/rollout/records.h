@@ -18,7 +18,7 @@ struct tn_kepts {
 void tn_kepts_clear(struct tn_kepts *k);
 int tn_records_list(struct tn_session *s, const char *service, const char *cluster, struct tn_kepts *out,
                     struct tn_error **err);
-/* Adds one unless the newest is the same; drops what is beyond `keep` + 1 (the one that serves). */
+/* Makes this revision the newest (an older record of it goes); drops what is beyond `keep` + 1, the one that serves. */
 int tn_records_add(struct tn_session *s, const char *service, const char *cluster, const char *revision,
                    const json_t *spec, int replicas, int keep, struct tn_error **err);
 /* All documents of the application in a cluster: records and leases. */

@@ -34,6 +34,33 @@ static void tell_pull(void *arg, const char *text, int64_t current, int64_t tota
                     "%s", text);
 }
 
+/* A hook for another machine's host needs a way there, which comes with SSH. */
+static int check_hooks(const struct tn_session *s, const struct tn_goal *g, struct tn_error **err)
+{
+    const struct tn_cluster *c = tn_plan_cluster(s->plan, g->cluster);
+    if (!g->plan_service || c->kind != TN_CLUSTER_DOCKER)
+        return TN_OK;
+    const struct tn_hooks *h = &g->plan_service->hooks;
+    const struct tn_hook *lists[] = {h->pre_deploy, h->post_deploy, h->on_failure};
+    const size_t counts[] = {h->n_pre_deploy, h->n_post_deploy, h->n_on_failure};
+    for (size_t l = 0; l < TN_COUNT(lists); l++)
+        for (size_t i = 0; i < counts[l]; i++)
+            for (size_t k = 0; k < c->docker.n_hosts; k++)
+                if (lists[l][i].where == TN_HOOK_HOST && !tn_starts_with(c->docker.hosts[k].url, "unix://"))
+                    return tn_error_set(err, TN_EUNSUPPORTED,
+                                        "service '%s': a hook with 'where: host' cannot run on '%s' yet; use local or container",
+                                        g->service, c->docker.hosts[k].url);
+    return TN_OK;
+}
+
+static void tell_image(struct tn_session *s, const struct tn_goal *g)
+{
+    struct tn_where w = {.service = g->service, .cluster = g->cluster};
+    if (g->typed->image)
+        tn_session_tell(s, TN_EV_RESOLVE, &w, json_pack("{s:s}", "image", g->typed->image), "%s is %s",
+                        g->plan_service && g->plan_service->image ? g->plan_service->image : "the image", g->typed->image);
+}
+
 static int prepare_goals(struct tn_session *s, struct tn_goals *goals, const struct tn_observation *worlds,
                          struct tn_error **err)
 {
@@ -42,7 +69,10 @@ static int prepare_goals(struct tn_session *s, struct tn_goals *goals, const str
         struct tn_site *site = tn_session_site(s, g->cluster);
         if (!g->typed)
             continue;
-        int rc = tn_goal_secrets(s, g, worlds ? &worlds[site - s->sites] : NULL, err);
+        tell_image(s, g);
+        int rc = check_hooks(s, g, err);
+        if (rc >= 0)
+            rc = tn_goal_secrets(s, g, worlds ? &worlds[site - s->sites] : NULL, err);
         struct pull p = {s, g, 0};
         if (rc >= 0 && site->provider->ops->prepare && g->typed->image)
             rc = site->provider->ops->prepare(site->provider, s->cancel, g->typed, g->typed->image, tell_pull, &p, err);
@@ -127,19 +157,21 @@ static void turn_round(struct tn_session *s, const struct tn_goals *goals, const
 
 /* ---- the end ---- */
 
-/* What reached its goal is remembered, in the store and in the target, so that there is a way back to it. */
-static void remember(struct tn_session *s, const struct tn_goals *goals)
+/* What serves now is remembered, in the store and in the target, so that there is a way back to it. */
+static void remember(struct tn_session *s, const struct tn_goals *goals, bool back)
 {
     for (size_t i = 0; i < goals->n; i++) {
         const struct tn_goal *g = &goals->v[i];
         struct tn_error *e = NULL;
-        if (!g->spec)
+        json_t *spec = back ? g->from_spec : g->spec;
+        const char *revision = back ? g->from_revision : g->revision;
+        if (!spec)
             continue;
-        struct tn_revision_row row = {g->service, g->cluster, (char *)(uintptr_t)g->revision, s->rollout, g->spec, tn_wall_ms()};
+        struct tn_revision_row row = {g->service, g->cluster, (char *)(uintptr_t)revision, s->rollout, spec, tn_wall_ms()};
         int keep = g->plan_service ? g->plan_service->rollout.keep : 3;
         if (tn_store_revision_add(s->store, s->plan->name, s->plan->environment, &row, &e) < 0 ||
-            tn_records_add(s, g->service, g->cluster, g->revision, g->spec, g->replicas, keep, &e) < 0)
-            tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "revision %s is not recorded: %s", g->revision,
+            tn_records_add(s, g->service, g->cluster, revision, spec, back ? g->from_count : g->replicas, keep, &e) < 0)
+            tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "revision %s is not recorded: %s", revision,
                             tn_error_message(e));
         tn_error_free(e);
     }
@@ -289,9 +321,10 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
             turn_round(s, how->goals, &ahead, &back);
     }
     if (ahead.done) {
-        remember(s, how->goals);
+        remember(s, how->goals, false);
         forget_upstreams(s, how->goals, false);
     } else if (turned && back.done) {
+        remember(s, how->goals, true);
         forget_upstreams(s, how->goals, true);
     }
     tn_outcome_from(s, how->goals, &ahead, turned ? &back : NULL, out);

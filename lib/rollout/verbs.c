@@ -81,14 +81,15 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
 
 /* ---- rollback ---- */
 
-/* The record to go back to: `to`, or the newest that is not what serves now. */
+/* The record to go back to: `to`, or the newest one before what serves now. */
 static const struct tn_kept *pick_record(const struct tn_kepts *kept, const char *current, const char *to)
 {
-    for (size_t i = 0; i < kept->n; i++) {
-        const struct tn_kept *k = &kept->v[i];
-        if (to ? tn_starts_with(k->revision, to) : strcmp(k->revision, current) != 0)
-            return k;
-    }
+    size_t from = 0;
+    for (size_t i = 0; !to && i < kept->n && from == 0; i++)
+        from = strcmp(kept->v[i].revision, current) == 0 ? i + 1 : 0;
+    for (size_t i = from; i < kept->n; i++)
+        if (to ? tn_starts_with(kept->v[i].revision, to) : strcmp(kept->v[i].revision, current) != 0)
+            return &kept->v[i];
     return NULL;
 }
 

@@ -360,6 +360,7 @@ static void run_gate(void *arg)
         struct tn_host *h = tn_host_local();
         int rc = h->ops->run(h, p->s->cancel, (const char *const *)gate->cmd.argv, NULL, gate->timeout, &r, &e);
         g->answer.result = rc >= 0 && r.exit_code == 0 ? TN_PROBE_PASS : TN_PROBE_FAIL;
+        g->answer.answered = rc >= 0;
         snprintf(g->answer.text, sizeof(g->answer.text), "command '%s' -> %s%.120s", gate->cmd.argv[0],
                  rc < 0 ? tn_error_message(e) : r.exit_code == 0 ? "0 " : "failed: ",
                  r.err_text.data ? r.err_text.data : "");
@@ -373,9 +374,10 @@ static void judge_gate(struct tn_placement *p, struct tn_gate_state *g, int64_t 
 {
     bool pass = g->answer.result == TN_PROBE_PASS;
     g->passes = pass ? g->passes + 1 : 0;
-    g->failures += !pass;
+    g->failures += !pass && g->answer.answered;
+    g->errors = g->answer.answered ? 0 : g->errors + 1; /* in a row */
     g->next = now + g->gate->interval;
-    g->failed = g->failures > g->gate->failure_limit;
+    g->failed = g->failures > g->gate->failure_limit || g->errors > g->gate->error_limit;
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
     tn_session_tell(p->s, TN_EV_GATE, &w, json_pack("{s:s,s:b}", "gate", g->gate->name, "pass", pass), "%s: %s (%s)",
                     g->gate->name, pass ? "passes" : "fails", g->answer.text);

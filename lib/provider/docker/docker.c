@@ -127,6 +127,7 @@ static const struct tn_provider_ops docker_ops = {
     .doc_list = tn_docker_doc_list,
     .doc_remove = tn_docker_doc_remove,
     .container_host = tn_docker_container_host,
+    .gateway = tn_docker_gateway,
     .doctor = docker_doctor,
     .free = docker_free,
 };

@@ -150,7 +150,7 @@ int tn_docker_prepare(struct tn_provider *p, struct tn_cancel *c, const struct t
 int tn_docker_registry_auth(const struct tn_plan *plan, const struct tn_cluster *cluster, struct tn_cancel *c,
                             const char *domain, char **out, char **user, struct tn_error **err);
 
-/* ---- exec.c, task.c, docs.c, container_host.c ------------------------------------------------------ */
+/* ---- exec.c, task.c, docs.c, gateway.c, container_host.c ------------------------------------------------------ */
 
 int tn_docker_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_instance *i, int tail,
                    bool follow, bool (*on_data)(void *arg, const char *data, size_t n), void *arg,
@@ -174,6 +174,8 @@ int tn_docker_doc_list(struct tn_provider *p, struct tn_cancel *c, size_t host, 
                        struct tn_docs *out, struct tn_error **err);
 int tn_docker_doc_remove(struct tn_provider *p, struct tn_cancel *c, size_t host, const char *name,
                          struct tn_error **err);
+char *tn_docker_gateway(struct tn_provider *p, struct tn_cancel *c, const char *container,
+                        struct tn_error **err);
 struct tn_host *tn_docker_container_host(struct tn_provider *p, const char *container, struct tn_error **err);
 
 #endif

@@ -152,7 +152,8 @@ int tn_docker_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_i
 struct log_reader {
     bool (*on_data)(void *arg, const char *data, size_t n);
     void *arg;
-    bool bounded;
+    const struct tn_cancel *c;
+    bool follow;
     size_t seen;
 };
 
@@ -161,8 +162,8 @@ static bool on_log(void *arg, enum tn_stream_kind kind, const char *data, size_t
     struct log_reader *r = arg;
     (void)kind;
     r->seen += n;
-    if (r->bounded && r->seen > LOGS_MAX)
-        return false;
+    if (r->follow ? tn_cancel_level(r->c) > 0 : r->seen > LOGS_MAX)
+        return false; /* following is nothing to bring to a safe point */
     return r->on_data(r->arg, data, n);
 }
 
@@ -176,7 +177,7 @@ int tn_docker_logs(struct tn_provider *p, struct tn_cancel *c, const struct tn_i
     int code = tn_engine_inspect(d, i->host, c, i->id, &owner, &in, err);
     if (code != TN_OK)
         return code;
-    struct log_reader reader = {.on_data = on_data, .arg = arg, .bounded = !follow};
+    struct log_reader reader = {.on_data = on_data, .arg = arg, .c = c, .follow = follow};
     struct tn_frames frames = {.raw = in.tty, .on_data = on_log, .arg = &reader};
     json_decref(owner);
     tn_autofree char *path = tn_docker_path_logs(i->id, tail, follow);

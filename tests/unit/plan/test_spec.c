@@ -177,8 +177,6 @@ static void test_round_trip(void **state)
     json_t *spec = spec_of(p, "web");
     struct tn_error *err = NULL;
     struct tn_service *s = tn_service_from_spec("web", spec, &err);
-    if (!s)
-        print_error("%s\n", tn_error_message(err));
     assert_non_null(s);
     assert_string_equal(s->name, "web");
     assert_int_equal(s->replicas, 1);
