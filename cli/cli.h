@@ -25,22 +25,23 @@ struct cli_options {
     int64_t timeout, lease_wait, interval; /* ms; -1 unset */
     int64_t tail, limit;
     int progress, output, color;
-    bool yes, no_input, dry_run, detailed_exitcode, watch, follow, force, no_exec, verify, quiet, online, help, no_color;
+    bool yes, no_input, dry_run, detailed_exitcode, watch, follow, force, no_exec, verify, quiet, online,
+        help, no_color;
     struct cli_list args; /* what is no flag, without the verb */
 };
 
 struct cli_verb {
     const char *name, *alias, *group, *arguments, *summary;
-    unsigned flags; /* groups of flags */
+    unsigned flags;                          /* groups of flags */
     int (*run)(const struct cli_options *o); /* NULL: reserved, refused by name */
 };
 extern const struct cli_verb cli_verbs[]; /* ends with name NULL */
 
 enum cli_flag_group {
     FLAGS_COMMON = 1,
-    FLAGS_PLAN = 2,     /* which plan */
-    FLAGS_SELECT = 4,   /* which placements */
-    FLAGS_RUN = 8,      /* changes something */
+    FLAGS_PLAN = 2,   /* which plan */
+    FLAGS_SELECT = 4, /* which placements */
+    FLAGS_RUN = 8,    /* changes something */
     FLAGS_OUTPUT = 16,
     FLAGS_DIFF = 32,
     FLAGS_WATCH = 64,
@@ -85,11 +86,11 @@ bool cli_utf8(void);
 /* Sign and colour of a state; ASCII when the locale is not UTF-8. */
 enum cli_sign { SIGN_OK, SIGN_RUNNING, SIGN_WAITING, SIGN_WARNING, SIGN_FAILED, SIGN_BACK, SIGN_PAUSED };
 const char *cli_sign(enum cli_sign s);
-#define CLI_RED "31"
-#define CLI_GREEN "32"
+#define CLI_RED    "31"
+#define CLI_GREEN  "32"
 #define CLI_YELLOW "33"
-#define CLI_DIM "2"
-#define CLI_BOLD "1"
+#define CLI_DIM    "2"
+#define CLI_BOLD   "1"
 /* "\033[…m" or "" */
 const char *cli_paint(bool on, const char *code);
 /* Text from elsewhere, filtered; caller frees. */
@@ -114,7 +115,8 @@ struct cli_context {
 int cli_load_plan(const struct cli_options *o, const json_t *document, const char *dir, struct tn_plan **out);
 /* Plan and session. `changing` = state is created, events are shown. */
 int cli_open(struct cli_context *c, const struct cli_options *o, bool changing);
-int cli_open_document(struct cli_context *c, const struct cli_options *o, const json_t *document, const char *dir);
+int cli_open_document(struct cli_context *c, const struct cli_options *o, const json_t *document,
+                      const char *dir);
 void cli_close(struct cli_context *c);
 struct tn_selection cli_selection(const struct cli_options *o, bool args_are_services);
 struct tn_deploy_options cli_deploy_options(const struct cli_options *o, bool args_are_services);

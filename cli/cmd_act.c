@@ -48,7 +48,8 @@ int cmd_diff(const struct cli_options *o)
 }
 
 /* Asks unless --yes; what leaves or shrinks by more than half is said in so many words. */
-static int may_go_on(const struct cli_options *o, const struct cli_context *c, const struct tn_changes *changes)
+static int may_go_on(const struct cli_options *o, const struct cli_context *c,
+                     const struct tn_changes *changes)
 {
     if (!changes->any || o->dry_run || o->yes)
         return 1;
@@ -56,7 +57,8 @@ static int may_go_on(const struct cli_options *o, const struct cli_context *c, c
     for (size_t i = 0; i < changes->n; i++) {
         const struct tn_change *one = &changes->v[i];
         if (one->action == TN_CHANGE_REMOVE || (one->running > 0 && one->to_count * 2 < one->running))
-            fprintf(stderr, "%s '%s' goes from %d instances to %d.\n", cli_sign(SIGN_WARNING), one->service, one->running, one->to_count);
+            fprintf(stderr, "%s '%s' goes from %d instances to %d.\n", cli_sign(SIGN_WARNING), one->service,
+                    one->running, one->to_count);
     }
     return cli_confirm(o, "Deploy this?");
 }
@@ -92,7 +94,8 @@ static int deploy_file(const struct cli_options *o, const char *path)
     if (!text)
         return cli_fail(err);
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-    const char *kind = json_string_value(json_object_get(j, "kind")), *dir = json_string_value(json_object_get(j, "dir"));
+    const char *kind = json_string_value(json_object_get(j, "kind")),
+               *dir = json_string_value(json_object_get(j, "dir"));
     int rc;
     if (!tn_streq(kind, "changeset") || !dir) {
         rc = cli_usage("'%s' is no change set; make one with: turnout diff --out FILE", path);
@@ -113,7 +116,8 @@ static int deploy_file(const struct cli_options *o, const char *path)
 
 int cmd_deploy(const struct cli_options *o)
 {
-    if (o->args.n == 1 && (strchr(o->args.v[0], '/') || strchr(o->args.v[0], '.')) && access(o->args.v[0], F_OK) == 0)
+    if (o->args.n == 1 && (strchr(o->args.v[0], '/') || strchr(o->args.v[0], '.')) &&
+        access(o->args.v[0], F_OK) == 0)
         return deploy_file(o, o->args.v[0]);
     struct cli_context c;
     int rc = cli_open(&c, o, true);
@@ -121,7 +125,8 @@ int cmd_deploy(const struct cli_options *o)
         return rc;
     for (size_t i = 0; i < o->args.n && rc == 0; i++)
         if (!strpbrk(o->args.v[i], "*?[") && !tn_plan_service(c.plan, o->args.v[i]))
-            rc = cli_usage("the plan has no service '%s', and there is no change set of that name", o->args.v[i]);
+            rc = cli_usage("the plan has no service '%s', and there is no change set of that name",
+                           o->args.v[i]);
     if (rc == 0)
         rc = deploy_changes(&c, NULL);
     cli_close(&c);
@@ -130,8 +135,8 @@ int cmd_deploy(const struct cli_options *o)
 
 /* The verbs that need no diff: ask, call, print. */
 static int act(const struct cli_options *o, const char *question, bool args_are_services,
-               int (*call)(struct tn_session *, const struct cli_options *, const struct tn_deploy_options *, struct tn_outcome *,
-                           struct tn_error **))
+               int (*call)(struct tn_session *, const struct cli_options *, const struct tn_deploy_options *,
+                           struct tn_outcome *, struct tn_error **))
 {
     struct cli_context c;
     int rc = cli_open(&c, o, true);
@@ -152,34 +157,34 @@ static int act(const struct cli_options *o, const char *question, bool args_are_
     return rc;
 }
 
-static int call_rollback(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d, struct tn_outcome *out,
-                         struct tn_error **err)
+static int call_rollback(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d,
+                         struct tn_outcome *out, struct tn_error **err)
 {
     return tn_session_rollback(s, o->to ? o->to : o->args.n ? o->args.v[0] : NULL, d, out, err);
 }
 
-static int call_resume(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d, struct tn_outcome *out,
-                       struct tn_error **err)
+static int call_resume(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d,
+                       struct tn_outcome *out, struct tn_error **err)
 {
     return tn_session_resume(s, o->args.n ? o->args.v[0] : NULL, o->hook, d, out, err);
 }
 
-static int call_restart(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d, struct tn_outcome *out,
-                        struct tn_error **err)
+static int call_restart(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d,
+                        struct tn_outcome *out, struct tn_error **err)
 {
     (void)o;
     return tn_session_restart(s, d, out, err);
 }
 
-static int call_destroy(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d, struct tn_outcome *out,
-                        struct tn_error **err)
+static int call_destroy(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d,
+                        struct tn_outcome *out, struct tn_error **err)
 {
     (void)o;
     return tn_session_destroy(s, d, out, err);
 }
 
-static int call_abort(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d, struct tn_outcome *out,
-                      struct tn_error **err)
+static int call_abort(struct tn_session *s, const struct cli_options *o, const struct tn_deploy_options *d,
+                      struct tn_outcome *out, struct tn_error **err)
 {
     (void)o;
     return tn_session_abort(s, d, out, err);

@@ -36,10 +36,12 @@ static void add_instance(struct tn_buf *b, const json_t *i, bool color)
     int64_t started = json_integer_value(json_object_get(i, "started_at"));
     if (started > 0)
         tn_format_age(tn_wall_ms() - started, age, sizeof(age));
-    tn_autofree char *name = cli_clean(text_of(i, "name")), *host = cli_clean(text_of(i, "host")), *detail = cli_clean(text_of(i, "detail"));
+    tn_autofree char *name = cli_clean(text_of(i, "name")), *host = cli_clean(text_of(i, "host")),
+                     *detail = cli_clean(text_of(i, "detail"));
     bool good = good_state(state);
-    tn_buf_printf(b, "  %s%s%s %-28s %-10s %-12s %-16s %8s  %s\n", cli_paint(color, good ? CLI_GREEN : CLI_RED),
-                  cli_sign(good ? SIGN_OK : SIGN_WARNING), cli_paint(color, "0"), name, host, text_of(i, "revision"), state, age, detail);
+    tn_buf_printf(b, "  %s%s%s %-28s %-10s %-12s %-16s %8s  %s\n",
+                  cli_paint(color, good ? CLI_GREEN : CLI_RED), cli_sign(good ? SIGN_OK : SIGN_WARNING),
+                  cli_paint(color, "0"), name, host, text_of(i, "revision"), state, age, detail);
 }
 
 char *cli_status_text(const json_t *status, const struct cli_options *o, size_t width)
@@ -52,8 +54,9 @@ char *cli_status_text(const json_t *status, const struct cli_options *o, size_t 
     json_array_foreach(json_object_get(status, "placements"), i, one)
     {
         const json_t *inst;
-        tn_buf_printf(&b, "%s%s %s%s   %s   %lld of %lld serve%s\n", cli_paint(color, CLI_BOLD), text_of(status, "app"),
-                      text_of(one, "service"), cli_paint(color, "0"), text_of(one, "cluster"), int_of(one, "serving"), int_of(one, "wanted"),
+        tn_buf_printf(&b, "%s%s %s%s   %s   %lld of %lld serve%s\n", cli_paint(color, CLI_BOLD),
+                      text_of(status, "app"), text_of(one, "service"), cli_paint(color, "0"),
+                      text_of(one, "cluster"), int_of(one, "serving"), int_of(one, "wanted"),
                       json_is_true(json_object_get(one, "in_plan")) ? "" : "   (not in the plan any more)");
         json_array_foreach(json_object_get(one, "instances"), k, inst) add_instance(&b, inst, color);
         if (json_object_get(one, "error")) {
@@ -64,15 +67,16 @@ char *cli_status_text(const json_t *status, const struct cli_options *o, size_t 
     json_array_foreach(json_object_get(status, "unreachable"), i, one)
     {
         tn_autofree char *e = cli_clean(text_of(one, "error"));
-        tn_buf_printf(&b, "%s cluster '%s', host '%s' does not answer: what runs there is unknown (%s)\n", cli_sign(SIGN_WARNING),
-                      text_of(one, "cluster"), text_of(one, "host"), e);
+        tn_buf_printf(&b, "%s cluster '%s', host '%s' does not answer: what runs there is unknown (%s)\n",
+                      cli_sign(SIGN_WARNING), text_of(one, "cluster"), text_of(one, "host"), e);
     }
     if (json_is_true(json_object_get(lease, "held")))
-        tn_buf_printf(&b, "%s rollout %s is running: %s since %s\n", cli_sign(SIGN_RUNNING), text_of(lease, "rollout"),
-                      text_of(lease, "holder"), text_of(lease, "since"));
+        tn_buf_printf(&b, "%s rollout %s is running: %s since %s\n", cli_sign(SIGN_RUNNING),
+                      text_of(lease, "rollout"), text_of(lease, "holder"), text_of(lease, "since"));
     else if (json_is_object(json_object_get(lease, "unfinished")))
-        tn_buf_printf(&b, "%s rollout %s was left unfinished (%s).  Next: turnout resume   (or: turnout rollback)\n", cli_sign(SIGN_PAUSED),
-                      text_of(lease, "rollout"), text_of(lease, "state"));
+        tn_buf_printf(
+            &b, "%s rollout %s was left unfinished (%s).  Next: turnout resume   (or: turnout rollback)\n",
+            cli_sign(SIGN_PAUSED), text_of(lease, "rollout"), text_of(lease, "state"));
     return tn_buf_take(&b);
 }
 
@@ -104,7 +108,8 @@ int cmd_status(const struct cli_options *o)
     do
         rc = show_status(&c);
     while (rc == 0 && o->watch && tn_cancel_level(c.cancel) == 0 &&
-           tn_wait_fd(c.cancel, "the next look", -1, tn_mono_ms() + every, NULL) == 0 && tn_cancel_level(c.cancel) == 0);
+           tn_wait_fd(c.cancel, "the next look", -1, tn_mono_ms() + every, NULL) == 0 &&
+           tn_cancel_level(c.cancel) == 0);
     cli_close(&c);
     return rc;
 }
@@ -113,14 +118,16 @@ static bool all_serve(const json_t *status)
 {
     size_t i, k;
     const json_t *one, *inst, *lease = json_object_get(status, "lease");
-    if (json_is_true(json_object_get(lease, "held")) || json_is_object(json_object_get(lease, "unfinished")) ||
+    if (json_is_true(json_object_get(lease, "held")) ||
+        json_is_object(json_object_get(lease, "unfinished")) ||
         json_array_size(json_object_get(status, "unreachable")) > 0)
         return false;
     json_array_foreach(json_object_get(status, "placements"), i, one)
     {
         if (int_of(one, "serving") != int_of(one, "wanted"))
             return false;
-        json_array_foreach(json_object_get(one, "instances"), k, inst) if (!good_state(text_of(inst, "state"))) return false;
+        json_array_foreach(json_object_get(one, "instances"), k,
+                           inst) if (!good_state(text_of(inst, "state"))) return false;
     }
     return true;
 }
@@ -178,7 +185,8 @@ int cmd_logs(const struct cli_options *o)
         return rc;
     struct tn_selection sel = cli_selection(o, true);
     bool terminal = isatty(STDOUT_FILENO);
-    if (tn_session_logs(c.session, &sel, o->instance, (int)o->tail, o->follow, print_log, &terminal, &err) < 0)
+    if (tn_session_logs(c.session, &sel, o->instance, (int)o->tail, o->follow, print_log, &terminal, &err) <
+        0)
         rc = cli_fail(err);
     cli_close(&c);
     return rc;
@@ -217,9 +225,15 @@ static void which_app(const struct cli_options *o, struct tn_plan **plan)
 {
     *plan = NULL;
     if (o->files.n > 0 || access("turnout.yaml", R_OK) == 0) {
-        struct tn_plan_options po = {.files = o->files.v, .n_files = o->files.n, .vars = o->vars.v, .n_vars = o->vars.n,
-                                     .sets = o->sets.v, .n_sets = o->sets.n, .var_files = o->var_files.v,
-                                     .n_var_files = o->var_files.n, .environment = o->environment};
+        struct tn_plan_options po = {.files = o->files.v,
+                                     .n_files = o->files.n,
+                                     .vars = o->vars.v,
+                                     .n_vars = o->vars.n,
+                                     .sets = o->sets.v,
+                                     .n_sets = o->sets.n,
+                                     .var_files = o->var_files.v,
+                                     .n_var_files = o->var_files.n,
+                                     .environment = o->environment};
         struct tn_problems problems = {0};
         *plan = tn_plan_load(&po, &problems, NULL); /* without its variables it is not needed */
         tn_problems_clear(&problems);
@@ -236,14 +250,14 @@ static void print_history_row(const json_t *r)
 {
     size_t i;
     const json_t *p;
-    printf("%-10s %.19s  %-9s %-12s %s\n", text_of(r, "id"), text_of(r, "began"), text_of(r, "action"), text_of(r, "state"),
-           text_of(r, "actor"));
+    printf("%-10s %.19s  %-9s %-12s %s\n", text_of(r, "id"), text_of(r, "began"), text_of(r, "action"),
+           text_of(r, "state"), text_of(r, "actor"));
     json_array_foreach(json_object_get(r, "placements"), i, p)
     {
         const char *from = text_of(p, "from_revision"), *to = text_of(p, "revision");
         bool back = strcmp(text_of(r, "action"), "rollback") == 0;
-        printf("           %s@%s  %s %s %s\n", text_of(p, "service"), text_of(p, "cluster"), *from ? from : "nothing", back ? "<-" : "->",
-               *to ? to : "nothing");
+        printf("           %s@%s  %s %s %s\n", text_of(p, "service"), text_of(p, "cluster"),
+               *from ? from : "nothing", back ? "<-" : "->", *to ? to : "nothing");
     }
 }
 
@@ -264,7 +278,9 @@ int cmd_history(const struct cli_options *o)
     which_app(o, &plan);
     tn_autofree char *state = state_of(o, plan);
     int rc = 0;
-    json_t *rows = o->verify ? NULL : tn_history(state, plan ? plan->name : NULL, plan ? plan->environment : NULL, (int)o->limit, &err);
+    json_t *rows = o->verify ? NULL
+                             : tn_history(state, plan ? plan->name : NULL, plan ? plan->environment : NULL,
+                                          (int)o->limit, &err);
     if (o->verify) {
         rc = verify_history(state);
     } else if (!rows) {
@@ -283,11 +299,14 @@ int cmd_history(const struct cli_options *o)
 
 static void print_effect(const json_t *e)
 {
-    tn_autofree char *detail = json_object_get(e, "detail") ? json_dumps(json_object_get(e, "detail"), JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    tn_autofree char *detail = json_object_get(e, "detail")
+                                   ? json_dumps(json_object_get(e, "detail"), JSON_COMPACT | JSON_ENCODE_ANY)
+                                   : NULL;
     tn_autofree char *clean = cli_clean(detail);
     if (strcmp(text_of(e, "phase"), "memo") != 0)
-        printf("  %.23s  %-22s %4lld  %-8s %-8s %s %s\n", text_of(e, "at"), text_of(e, "placement"), int_of(e, "number"), text_of(e, "phase"),
-               text_of(e, "move"), text_of(e, "instance"), detail && strcmp(detail, "null") != 0 ? clean : "");
+        printf("  %.23s  %-22s %4lld  %-8s %-8s %s %s\n", text_of(e, "at"), text_of(e, "placement"),
+               int_of(e, "number"), text_of(e, "phase"), text_of(e, "move"), text_of(e, "instance"),
+               detail && strcmp(detail, "null") != 0 ? clean : "");
 }
 
 int cmd_show(const struct cli_options *o)
@@ -347,11 +366,11 @@ int cmd_events(const struct cli_options *o)
 static void print_lease(const json_t *j)
 {
     if (json_is_true(json_object_get(j, "held")))
-        printf("held by %s since %s for rollout %s (process %lld, on '%s')\n", text_of(j, "holder"), text_of(j, "since"), text_of(j, "rollout"),
-               int_of(j, "pid"), text_of(j, "on"));
+        printf("held by %s since %s for rollout %s (process %lld, on '%s')\n", text_of(j, "holder"),
+               text_of(j, "since"), text_of(j, "rollout"), int_of(j, "pid"), text_of(j, "on"));
     else if (json_is_object(json_object_get(j, "unfinished")))
-        printf("free; rollout %s was left unfinished (%s).  Next: turnout resume   (or: turnout rollback)\n", text_of(j, "rollout"),
-               text_of(j, "state"));
+        printf("free; rollout %s was left unfinished (%s).  Next: turnout resume   (or: turnout rollback)\n",
+               text_of(j, "rollout"), text_of(j, "state"));
     else
         puts("free");
 }
@@ -370,7 +389,10 @@ int cmd_lease(const struct cli_options *o)
         return rc;
     if (release) {
         int go = cli_confirm(o, "Its holder may still be at work. Take the lease away from it?");
-        rc = go < 0 ? TN_EXIT_USAGE : go == 0 ? TN_EXIT_ERROR : tn_session_lease_release(c.session, o->args.v[1], &err) < 0 ? cli_fail(err) : 0;
+        rc = go < 0                                                        ? TN_EXIT_USAGE
+             : go == 0                                                     ? TN_EXIT_ERROR
+             : tn_session_lease_release(c.session, o->args.v[1], &err) < 0 ? cli_fail(err)
+                                                                           : 0;
         if (rc == 0)
             puts("released");
     } else {
@@ -406,8 +428,10 @@ int cmd_prune(const struct cli_options *o)
         size_t i;
         json_t *one;
         json_array_foreach(json_object_get(j, "removed"), i, one)
-            printf("%s %s %s\n", text_of(one, "kind"), text_of(one, "service"), *text_of(one, "name") ? text_of(one, "name") : text_of(one, "revision"));
-        printf("%zu %s\n", json_array_size(json_object_get(j, "removed")), o->dry_run ? "would be removed" : "removed");
+            printf("%s %s %s\n", text_of(one, "kind"), text_of(one, "service"),
+                   *text_of(one, "name") ? text_of(one, "name") : text_of(one, "revision"));
+        printf("%zu %s\n", json_array_size(json_object_get(j, "removed")),
+               o->dry_run ? "would be removed" : "removed");
     }
     json_decref(j);
     cli_close(&c);

@@ -16,8 +16,8 @@ int cmd_validate(const struct cli_options *o)
     if (rc == 0 && o->output == OUTPUT_JSON)
         cli_print_json(json_pack("{s:i,s:b,s:s}", "v", 1, "valid", 1, "app", plan->name));
     else if (rc == 0)
-        printf("%s is valid: %zu service%s on %zu cluster%s\n", plan->file, plan->n_services, plan->n_services == 1 ? "" : "s",
-               plan->n_clusters, plan->n_clusters == 1 ? "" : "s");
+        printf("%s is valid: %zu service%s on %zu cluster%s\n", plan->file, plan->n_services,
+               plan->n_services == 1 ? "" : "s", plan->n_clusters, plan->n_clusters == 1 ? "" : "s");
     tn_plan_free(plan);
     return rc == 0 && o->online ? cmd_doctor(o) : rc;
 }
@@ -75,7 +75,9 @@ int cmd_init(const struct cli_options *o)
     if (o->from && strcmp(o->from, "docker") != 0 && strcmp(o->from, "process") != 0)
         return cli_usage("init --from takes docker or process, not '%s'", o->from);
     tn_autofree char *name = terminal ? ask("name of the application", base) : tn_strdup(base);
-    tn_autofree char *kind = o->from ? tn_strdup(o->from) : terminal ? ask("docker or process", "docker") : tn_strdup("docker");
+    tn_autofree char *kind = o->from    ? tn_strdup(o->from)
+                             : terminal ? ask("docker or process", "docker")
+                                        : tn_strdup("docker");
     tn_autofree char *text = tn_plan_starter(name, kind);
     int rc = tn_fs_create_new(path, text, strlen(text), 0644, &err);
     if (rc == TN_EEXISTS)

@@ -25,7 +25,8 @@ static void bash(void)
           "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
           "        case $word in -*) ;; *) verb=$word; break ;; esac\n"
           "    done\n"
-          "    case $prev in -f|--file|--var-file|--out|-C|--directory|--state) COMPREPLY=($(compgen -f -- \"$cur\")); return ;; esac\n"
+          "    case $prev in -f|--file|--var-file|--out|-C|--directory|--state) COMPREPLY=($(compgen -f -- "
+          "\"$cur\")); return ;; esac\n"
           "    case $verb in\n",
           stdout);
     for (const struct cli_verb *v = cli_verbs; v->name; v++) {
@@ -53,7 +54,8 @@ static void zsh(void)
     for (const struct cli_verb *v = cli_verbs; v->name; v++)
         if (v->run)
             printf("    '%s:%s'\n", v->name, v->summary);
-    fputs("  )\n  if (( CURRENT == 2 )); then _describe 'verb' verbs; return; fi\n  case $words[2] in\n", stdout);
+    fputs("  )\n  if (( CURRENT == 2 )); then _describe 'verb' verbs; return; fi\n  case $words[2] in\n",
+          stdout);
     for (const struct cli_verb *v = cli_verbs; v->name; v++) {
         if (!v->run)
             continue;
@@ -66,14 +68,17 @@ static void zsh(void)
 
 static void fish(void)
 {
-    fputs("# fish completion for turnout: turnout completion fish > ~/.config/fish/completions/turnout.fish\n", stdout);
+    fputs(
+        "# fish completion for turnout: turnout completion fish > ~/.config/fish/completions/turnout.fish\n",
+        stdout);
     for (const struct cli_verb *v = cli_verbs; v->name; v++) {
         if (!v->run)
             continue;
         printf("complete -c turnout -n __fish_use_subcommand -a %s -d '%s'\n", v->name, v->summary);
         for (const struct cli_flag *f = cli_flags; f->name; f++)
             if (f->groups & v->flags)
-                printf("complete -c turnout -n '__fish_seen_subcommand_from %s' -l %s -d '%s'\n", v->name, f->name, f->doc);
+                printf("complete -c turnout -n '__fish_seen_subcommand_from %s' -l %s -d '%s'\n", v->name,
+                       f->name, f->doc);
     }
 }
 

@@ -105,7 +105,8 @@ int cli_open(struct cli_context *c, const struct cli_options *o, bool changing)
     return rc ? rc : open_session(c, changing);
 }
 
-int cli_open_document(struct cli_context *c, const struct cli_options *o, const json_t *document, const char *dir)
+int cli_open_document(struct cli_context *c, const struct cli_options *o, const json_t *document,
+                      const char *dir)
 {
     *c = (struct cli_context){.o = o};
     int rc = cli_load_plan(o, document, dir, &c->plan);

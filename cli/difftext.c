@@ -9,7 +9,10 @@ enum { ROWS_SHOWN = 14 };
 
 static const char *action_color(enum tn_change_action a)
 {
-    return a == TN_CHANGE_CREATE ? CLI_GREEN : a == TN_CHANGE_REMOVE ? CLI_RED : a == TN_CHANGE_NONE ? CLI_DIM : CLI_YELLOW;
+    return a == TN_CHANGE_CREATE   ? CLI_GREEN
+           : a == TN_CHANGE_REMOVE ? CLI_RED
+           : a == TN_CHANGE_NONE   ? CLI_DIM
+                                   : CLI_YELLOW;
 }
 
 static void print_fields(FILE *f, const struct tn_change *c, bool color)
@@ -23,14 +26,15 @@ static void print_fields(FILE *f, const struct tn_change *c, bool color)
         else if (!c->fields[i].to)
             fprintf(f, "  %s- %-12s %s%s\n", cli_paint(color, CLI_RED), field, from, cli_paint(color, "0"));
         else
-            fprintf(f, "  %s~ %-12s %s %s %s%s\n", cli_paint(color, CLI_YELLOW), field, from, arrow, to, cli_paint(color, "0"));
+            fprintf(f, "  %s~ %-12s %s %s %s%s\n", cli_paint(color, CLI_YELLOW), field, from, arrow, to,
+                    cli_paint(color, "0"));
     }
 }
 
 static void print_row(FILE *f, const char *label, const struct tn_timeline_row *r)
 {
-    fprintf(f, "  %-10s%3d %3d  %7d  %9.0f %%  %s\n", label, r->old_count, r->new_count, r->serving, r->new_traffic_permille / 10.0,
-            r->text);
+    fprintf(f, "  %-10s%3d %3d  %7d  %9.0f %%  %s\n", label, r->old_count, r->new_count, r->serving,
+            r->new_traffic_permille / 10.0, r->text);
 }
 
 static void print_timeline(FILE *f, const struct tn_change *c)
@@ -56,9 +60,10 @@ static void print_timeline(FILE *f, const struct tn_change *c)
 
 static void print_change(FILE *f, const struct tn_plan *plan, const struct tn_change *c, bool color)
 {
-    fprintf(f, "%s%s%s%s%s   %s%s%s   %s %s   %d instance%s   %s   %s%s%s\n", cli_paint(color, CLI_BOLD), plan->name,
-            plan->environment[0] ? " (" : "", plan->environment, plan->environment[0] ? ")" : "", c->service, cli_paint(color, "0"), "",
-            c->cluster_kind, c->cluster, c->to_count, c->to_count == 1 ? "" : "s", c->strategy, cli_paint(color, action_color(c->action)),
+    fprintf(f, "%s%s%s%s%s   %s%s%s   %s %s   %d instance%s   %s   %s%s%s\n", cli_paint(color, CLI_BOLD),
+            plan->name, plan->environment[0] ? " (" : "", plan->environment, plan->environment[0] ? ")" : "",
+            c->service, cli_paint(color, "0"), "", c->cluster_kind, c->cluster, c->to_count,
+            c->to_count == 1 ? "" : "s", c->strategy, cli_paint(color, action_color(c->action)),
             tn_change_action_name(c->action), cli_paint(color, "0"));
     if (c->action == TN_CHANGE_NONE)
         return;
@@ -87,6 +92,6 @@ void cli_print_diff(FILE *f, const struct tn_plan *plan, const struct tn_changes
     if (!c->any)
         fprintf(f, "Nothing to do: everything is as the plan wants it.\n");
     else
-        fprintf(f, "%d service%s to update, %d to create, %d to remove.     turnout deploy\n", c->update, c->update == 1 ? "" : "s",
-                c->create, c->remove);
+        fprintf(f, "%d service%s to update, %d to create, %d to remove.     turnout deploy\n", c->update,
+                c->update == 1 ? "" : "s", c->create, c->remove);
 }

@@ -29,7 +29,8 @@ static void print_flag(FILE *f, const struct cli_flag *flag)
 {
     tn_autofree char *word =
         tn_format("%s--%s%s%s%s%s", flag->letter ? "" : "    ", flag->name, flag->optional ? "[" : "",
-                  flag->argument ? (flag->optional ? "=" : " ") : "", flag->argument ? flag->argument : "", flag->optional ? "]" : "");
+                  flag->argument ? (flag->optional ? "=" : " ") : "", flag->argument ? flag->argument : "",
+                  flag->optional ? "]" : "");
     if (flag->letter)
         fprintf(f, "  -%c, %-24s %s", flag->letter, word, flag->doc);
     else
@@ -50,15 +51,18 @@ void cli_help(FILE *f)
             continue;
         if (strcmp(group, v->group) != 0)
             fprintf(f, "\n%s\n", group = v->group);
-        fprintf(f, "  %-12s %s%s%s%s\n", v->name, v->summary, v->alias ? " (also: " : "", v->alias ? v->alias : "",
-                v->alias ? ")" : "");
+        fprintf(f, "  %-12s %s%s%s%s\n", v->name, v->summary, v->alias ? " (also: " : "",
+                v->alias ? v->alias : "", v->alias ? ")" : "");
     }
-    fputs("\nA verb's flags: turnout help VERB. Exit codes: turnout help exit-codes. Keys of the plan: turnout explain.\n", f);
+    fputs("\nA verb's flags: turnout help VERB. Exit codes: turnout help exit-codes. Keys of the plan: "
+          "turnout explain.\n",
+          f);
 }
 
 void cli_help_verb(FILE *f, const struct cli_verb *v)
 {
-    fprintf(f, "usage: turnout %s [FLAGS]%s%s\n\n%s\n\n", v->name, v->arguments[0] ? " " : "", v->arguments, v->summary);
+    fprintf(f, "usage: turnout %s [FLAGS]%s%s\n\n%s\n\n", v->name, v->arguments[0] ? " " : "", v->arguments,
+            v->summary);
     if (!v->run) {
         fputs("This verb is reserved: this build cannot do it yet.\n", f);
         return;

@@ -23,7 +23,8 @@ static void push(struct cli_list *l, const char *s)
 
 void cli_options_clear(struct cli_options *o)
 {
-    struct cli_list *lists[] = {&o->files, &o->sets, &o->vars, &o->var_files, &o->services, &o->clusters, &o->args};
+    struct cli_list *lists[] = {&o->files,    &o->sets,     &o->vars, &o->var_files,
+                                &o->services, &o->clusters, &o->args};
     for (size_t i = 0; i < TN_COUNT(lists); i++)
         free(lists[i]->v);
 }
@@ -57,15 +58,9 @@ static int set_value(struct cli_options *o, const struct cli_flag *f, const char
     int64_t number = 0;
     int index;
     switch (f->kind) {
-    case FLAG_BOOL:
-        *(bool *)at = true;
-        return 0;
-    case FLAG_TEXT:
-        *(const char **)(void *)at = value;
-        return 0;
-    case FLAG_LIST:
-        push((struct cli_list *)(void *)at, value);
-        return 0;
+    case FLAG_BOOL: *(bool *)at = true; return 0;
+    case FLAG_TEXT: *(const char **)(void *)at = value; return 0;
+    case FLAG_LIST: push((struct cli_list *)(void *)at, value); return 0;
     case FLAG_DURATION:
     case FLAG_INT:
         if (!(f->kind == FLAG_INT ? tn_parse_int(value, &number) : tn_parse_duration(value, &number)))
@@ -166,7 +161,8 @@ static int from_environment(struct cli_options *o)
         for (char *p = name + strlen("TURNOUT_"); *p; p++)
             *p = *p == '-' ? '_' : (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
         const char *value = getenv(name);
-        if (!value || !*value || (f->kind == FLAG_BOOL && (strcmp(value, "0") == 0 || strcmp(value, "false") == 0)))
+        if (!value || !*value ||
+            (f->kind == FLAG_BOOL && (strcmp(value, "0") == 0 || strcmp(value, "false") == 0)))
             continue;
         int rc = set_value(o, f, value);
         if (rc)
@@ -191,7 +187,8 @@ static int check_flags(const struct words *w, const struct cli_verb *v)
 {
     for (size_t i = 0; i < w->n_used; i++)
         if (!(w->used[i]->groups & (v->flags | FLAGS_COMMON)))
-            return cli_usage("--%s does not go with '%s'; see: turnout help %s", w->used[i]->name, v->name, v->name);
+            return cli_usage("--%s does not go with '%s'; see: turnout help %s", w->used[i]->name, v->name,
+                             v->name);
     return 0;
 }
 

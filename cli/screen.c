@@ -38,8 +38,8 @@ const char *cli_paint(bool on, const char *code)
 {
     static const struct {
         const char *code, *sequence;
-    } table[] = {{CLI_RED, "\033[31m"}, {CLI_GREEN, "\033[32m"}, {CLI_YELLOW, "\033[33m"}, {CLI_DIM, "\033[2m"},
-                 {CLI_BOLD, "\033[1m"}, {"0", "\033[0m"}};
+    } table[] = {{CLI_RED, "\033[31m"}, {CLI_GREEN, "\033[32m"}, {CLI_YELLOW, "\033[33m"},
+                 {CLI_DIM, "\033[2m"},  {CLI_BOLD, "\033[1m"},   {"0", "\033[0m"}};
     for (size_t i = 0; on && i < TN_COUNT(table); i++)
         if (strcmp(table[i].code, code) == 0)
             return table[i].sequence;

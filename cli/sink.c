@@ -40,15 +40,11 @@ struct cli_sink *cli_sink_new(const struct cli_options *o, struct tn_cancel *can
 static const char *color_of(enum tn_event_kind k)
 {
     switch (k) {
-    case TN_EV_FAILED:
-        return CLI_RED;
+    case TN_EV_FAILED: return CLI_RED;
     case TN_EV_WARNING:
-    case TN_EV_TURN:
-        return CLI_YELLOW;
-    case TN_EV_DONE:
-        return CLI_BOLD;
-    default:
-        return "";
+    case TN_EV_TURN: return CLI_YELLOW;
+    case TN_EV_DONE: return CLI_BOLD;
+    default: return "";
     }
 }
 
@@ -65,8 +61,9 @@ static void plain(struct cli_sink *s, const struct tn_event *e)
             *p = ' ';
     tn_autofree char *subject = e->service ? tn_format("%s ", e->service) : tn_strdup("");
     const char *kind = e->kind == TN_EV_WORLD ? "still" : tn_event_name(e->kind);
-    fprintf(stderr, "%s %s %s%-9s %s%s%s\n", tn_format_clock(e->at, clock, sizeof(clock)), e->rollout ? e->rollout : "-", subject,
-            kind, cli_paint(s->color, color_of(e->kind)), text, cli_paint(s->color && *color_of(e->kind), "0"));
+    fprintf(stderr, "%s %s %s%-9s %s%s%s\n", tn_format_clock(e->at, clock, sizeof(clock)),
+            e->rollout ? e->rollout : "-", subject, kind, cli_paint(s->color, color_of(e->kind)), text,
+            cli_paint(s->color && *color_of(e->kind), "0"));
     fflush(stderr);
 }
 
@@ -83,18 +80,11 @@ void cli_sink_event(void *sink, const struct tn_event *e)
 {
     struct cli_sink *s = sink;
     switch (s->how) {
-    case PROGRESS_TTY:
-        cli_view_event(s->view, e);
-        return;
-    case PROGRESS_JSON:
-        json_line(e);
-        return;
-    case PROGRESS_PLAIN:
-        plain(s, e);
-        return;
+    case PROGRESS_TTY: cli_view_event(s->view, e); return;
+    case PROGRESS_JSON: json_line(e); return;
+    case PROGRESS_PLAIN: plain(s, e); return;
     case PROGRESS_QUIET:
-    case PROGRESS_AUTO:
-        return;
+    case PROGRESS_AUTO: return;
     }
 }
 

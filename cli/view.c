@@ -81,9 +81,10 @@ static enum cli_sign sign_of(const char *state)
         const char *state;
         enum cli_sign sign;
     } table[] = {
-        {"serving", SIGN_OK},      {"running", SIGN_OK},  {"ready", SIGN_RUNNING}, {"checking", SIGN_RUNNING},
-        {"created", SIGN_WAITING}, {"exited", SIGN_FAILED}, {"failed", SIGN_FAILED}, {"unhealthy", SIGN_FAILED},
-        {"unknown", SIGN_WARNING}, {"draining", SIGN_WAITING}, {"stopping", SIGN_WAITING},
+        {"serving", SIGN_OK},       {"running", SIGN_OK},       {"ready", SIGN_RUNNING},
+        {"checking", SIGN_RUNNING}, {"created", SIGN_WAITING},  {"exited", SIGN_FAILED},
+        {"failed", SIGN_FAILED},    {"unhealthy", SIGN_FAILED}, {"unknown", SIGN_WARNING},
+        {"draining", SIGN_WAITING}, {"stopping", SIGN_WAITING},
     };
     for (size_t i = 0; i < TN_COUNT(table); i++)
         if (strcmp(table[i].state, state) == 0)
@@ -93,7 +94,8 @@ static enum cli_sign sign_of(const char *state)
 
 static const char *color_of(enum cli_sign s)
 {
-    static const char *const colors[] = {CLI_GREEN, CLI_YELLOW, CLI_DIM, CLI_YELLOW, CLI_RED, CLI_YELLOW, CLI_YELLOW};
+    static const char *const colors[] = {CLI_GREEN, CLI_YELLOW, CLI_DIM,   CLI_YELLOW,
+                                         CLI_RED,   CLI_YELLOW, CLI_YELLOW};
     return colors[s];
 }
 
@@ -114,9 +116,11 @@ static void draw_instance(struct tn_buf *out, const json_t *i, bool last, bool c
     tn_autofree char *probe = cli_clean(text_of(i, "probe"));
     bool calm = sign == SIGN_OK;
     const char *branch = cli_utf8() ? (last ? "└─" : "├─") : (last ? "`-" : "|-");
-    tn_autofree char *line = tn_format(" %s %s%s%s %s %-8s %-22s %-8s %7s  %s", branch, cli_paint(color, color_of(sign)),
-                                       cli_sign(sign), cli_paint(color, "0"), json_is_true(json_object_get(i, "new")) ? "new" : "old",
-                                       host, name, text_of(i, "state"), age, calm ? "" : probe);
+    tn_autofree char *line =
+        tn_format(" %s %s%s%s %s %-8s %-22s %-8s %7s  %s", branch, cli_paint(color, color_of(sign)),
+                  cli_sign(sign), cli_paint(color, "0"),
+                  json_is_true(json_object_get(i, "new")) ? "new" : "old", host, name, text_of(i, "state"),
+                  age, calm ? "" : probe);
     put_line(out, line, width);
     tn_buf_putc(out, '\n');
 }
@@ -129,23 +133,27 @@ static char *what_it_waits_for(const struct branch *b)
     if (b->done || !*wait || strcmp(wait, "nothing") == 0)
         return NULL;
     int64_t until = json_integer_value(json_object_get(b->world, "wait_until"));
-    return until ? tn_format("%s, %s left", wait, tn_format_age(until - tn_wall_ms(), left, sizeof(left))) : tn_strdup(wait);
+    return until ? tn_format("%s, %s left", wait, tn_format_age(until - tn_wall_ms(), left, sizeof(left)))
+                 : tn_strdup(wait);
 }
 
 static void draw_branch(struct tn_buf *out, const struct branch *b, bool color, size_t width)
 {
-    json_int_t n_new = json_integer_value(json_object_get(b->world, "new")), wanted = json_integer_value(json_object_get(b->world, "replicas"));
+    json_int_t n_new = json_integer_value(json_object_get(b->world, "new")),
+               wanted = json_integer_value(json_object_get(b->world, "replicas"));
     json_int_t traffic = json_integer_value(json_object_get(b->world, "traffic_new_permille"));
     enum cli_sign sign = b->done ? SIGN_OK : b->failed ? SIGN_FAILED : b->back ? SIGN_BACK : SIGN_RUNNING;
     tn_autofree char *name = cli_clean(b->name), *note = cli_clean(b->note), *pull = cli_clean(b->pull);
     tn_autofree char *waits = what_it_waits_for(b);
     tn_autofree char *line =
-        b->world ? tn_format("%s%s%s %s%s%s %s %lld/%lld, %lld serve, new %lld %%  %s%s", cli_paint(color, color_of(sign)),
-                             cli_sign(sign), cli_paint(color, "0"), cli_paint(color, CLI_BOLD), name, cli_paint(color, "0"),
-                             b->strategy ? b->strategy : "", (long long)n_new, (long long)wanted,
-                             (long long)json_integer_value(json_object_get(b->world, "serving")), (long long)(traffic / 10),
-                             waits ? cli_sign(SIGN_WAITING) : "", waits ? waits : note)
-                 : tn_format("%s %s  %s", cli_sign(SIGN_WAITING), name, *pull ? pull : note);
+        b->world
+            ? tn_format("%s%s%s %s%s%s %s %lld/%lld, %lld serve, new %lld %%  %s%s",
+                        cli_paint(color, color_of(sign)), cli_sign(sign), cli_paint(color, "0"),
+                        cli_paint(color, CLI_BOLD), name, cli_paint(color, "0"),
+                        b->strategy ? b->strategy : "", (long long)n_new, (long long)wanted,
+                        (long long)json_integer_value(json_object_get(b->world, "serving")),
+                        (long long)(traffic / 10), waits ? cli_sign(SIGN_WAITING) : "", waits ? waits : note)
+            : tn_format("%s %s  %s", cli_sign(SIGN_WAITING), name, *pull ? pull : note);
     put_line(out, line, width);
     tn_buf_putc(out, '\n');
     const json_t *list = json_object_get(b->world, "instances");
@@ -190,8 +198,9 @@ static void draw(struct cli_view *v)
     char elapsed[32];
     tn_autobuf out = TN_BUF_INIT(FRAME_BYTES);
     tn_autofree char *title = cli_clean(v->title);
-    tn_autofree char *head = tn_format("%s%s%s   %s elapsed   ^C stops at a safe point", cli_paint(v->color, CLI_BOLD), title,
-                                       cli_paint(v->color, "0"), tn_format_age(tn_mono_ms() - v->began, elapsed, sizeof(elapsed)));
+    tn_autofree char *head =
+        tn_format("%s%s%s   %s elapsed   ^C stops at a safe point", cli_paint(v->color, CLI_BOLD), title,
+                  cli_paint(v->color, "0"), tn_format_age(tn_mono_ms() - v->began, elapsed, sizeof(elapsed)));
     put_line(&out, head, width);
     tn_buf_putc(&out, '\n');
     for (size_t i = 0; i < v->n; i++)
@@ -209,8 +218,8 @@ static void say(struct cli_view *v, enum cli_sign sign, const struct tn_event *e
 {
     tn_autofree char *text = cli_clean(e->text);
     erase(v);
-    fprintf(stderr, "%s%s%s %s%s%s\n", cli_paint(v->color, color_of(sign)), cli_sign(sign), cli_paint(v->color, "0"),
-            e->service ? e->service : "", e->service ? ": " : "", text);
+    fprintf(stderr, "%s%s%s %s%s%s\n", cli_paint(v->color, color_of(sign)), cli_sign(sign),
+            cli_paint(v->color, "0"), e->service ? e->service : "", e->service ? ": " : "", text);
     v->dirty = true;
 }
 

@@ -15,7 +15,10 @@ struct tn_buf {
     bool overflow;
 };
 
-#define TN_BUF_INIT(maximum) {.max = (maximum)}
+#define TN_BUF_INIT(maximum)                                                                                 \
+    {                                                                                                        \
+        .max = (maximum)                                                                                     \
+    }
 void tn_buf_clear(struct tn_buf *b); /* frees; keeps max */
 void tn_buf_add(struct tn_buf *b, const void *p, size_t n);
 void tn_buf_puts(struct tn_buf *b, const char *s);

@@ -9,9 +9,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-void *tn_alloc(size_t n);                             /* zeroed */
+void *tn_alloc(size_t n); /* zeroed */
 void *tn_realloc_array(void *p, size_t n, size_t size);
-char *tn_strdup(const char *s);                       /* NULL stays NULL */
+char *tn_strdup(const char *s); /* NULL stays NULL */
 char *tn_strndup(const char *s, size_t n);
 char *tn_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *tn_vformat(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
@@ -19,7 +19,7 @@ char *tn_vformat(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0
 /* Cleanup attributes: `tn_auto(free) char *s = …` */
 void tn_cleanup_free(void *p);  /* p is the address of a pointer */
 void tn_cleanup_close(int *fd); /* -1 = nothing */
-#define tn_autofree __attribute__((cleanup(tn_cleanup_free)))
+#define tn_autofree  __attribute__((cleanup(tn_cleanup_free)))
 #define tn_autoclose __attribute__((cleanup(tn_cleanup_close)))
 /* Declares `void tn_cleanup_<type>(struct tn_<type> **)` for `tn_auto(type)`. */
 #define TN_DEFINE_CLEANUP(type, free_fn)                                                                     \
@@ -39,8 +39,7 @@ void tn_cleanup_close(int *fd); /* -1 = nothing */
 /* Grows `*items` so that one more fits; used as TN_PUSH(list.v, list.n, list.cap) = value. */
 #define TN_GROW(v, n, cap)                                                                                   \
     ((n) < (cap) ? (void)0                                                                                   \
-                 : (void)((cap) = (cap) ? (cap) * 2 : 8,                                                     \
-                          (v) = tn_realloc_array((v), (cap), sizeof(*(v)))))
+                 : (void)((cap) = (cap) ? (cap)*2 : 8, (v) = tn_realloc_array((v), (cap), sizeof(*(v)))))
 
 /* An arena: everything made in it is freed at once. Not shared between threads. */
 struct tn_arena;

@@ -60,8 +60,8 @@ struct tn_cluster {
     struct {
         struct tn_host_ref *hosts;
         size_t n_hosts;
-        char *publish;     /* address that free ports are bound on; NULL = see DESIGN §4 Ports */
-        char *tls;         /* folder with ca.pem cert.pem key.pem */
+        char *publish;                /* address that free ports are bound on; NULL = see DESIGN §4 Ports */
+        char *tls;                    /* folder with ca.pem cert.pem key.pem */
         struct tn_registry *registry; /* NULL = from the user's docker config */
         bool unreachable_fail;        /* reserved: always true */
     } docker;
@@ -95,11 +95,11 @@ enum tn_health_kind { TN_HEALTH_NONE, TN_HEALTH_HTTP, TN_HEALTH_TCP, TN_HEALTH_C
 
 struct tn_health {
     enum tn_health_kind kind;
-    char *http;             /* path, begins with / */
+    char *http; /* path, begins with / */
     bool tcp, native;
     struct tn_command cmd;
-    char *port;             /* name of a port; NULL = the first */
-    char *expect;           /* statuses: "200", "200-299" (default 200-299) */
+    char *port;   /* name of a port; NULL = the first */
+    char *expect; /* statuses: "200", "200-299" (default 200-299) */
     int64_t interval, timeout, start_period;
     int healthy_after, unhealthy_after;
 };
@@ -178,9 +178,9 @@ struct tn_service {
     char *image;
     char *pull; /* missing | always | never */
     struct tn_command command, entrypoint;
-    struct tn_pairs env;     /* env_files already merged in, under env */
-    struct tn_pairs secrets; /* ENV name → secret name */
-    struct tn_strings files; /* paths; their contents are part of the revision */
+    struct tn_pairs env;         /* env_files already merged in, under env */
+    struct tn_pairs secrets;     /* ENV name → secret name */
+    struct tn_strings files;     /* paths; their contents are part of the revision */
     struct tn_pairs file_hashes; /* path → sha256, filled by tn_plan_revision; from a spec: as recorded */
     struct tn_port *ports;
     size_t n_ports;
@@ -245,8 +245,9 @@ struct tn_plan {
     struct tn_secret *secrets;
     size_t n_secrets;
     struct tn_policy policy;
-    char *state;    /* sqlite:PATH, or NULL */
-    json_t *merged; /* the merged plan after substitution, as JSON: `deploy FILE` loads a plan from this again */
+    char *state; /* sqlite:PATH, or NULL */
+    json_t
+        *merged; /* the merged plan after substitution, as JSON: `deploy FILE` loads a plan from this again */
     struct tn_plan_private *priv;
 };
 
@@ -260,8 +261,8 @@ struct tn_plan_options {
     size_t n_vars;
     const char *const *var_files;
     size_t n_var_files;
-    const char *environment; /* -e, NULL = none */
-    const json_t *document;  /* instead of files: a merged plan from a change set; variables are done */
+    const char *environment;  /* -e, NULL = none */
+    const json_t *document;   /* instead of files: a merged plan from a change set; variables are done */
     const char *document_dir; /* dir for relative paths of `document` */
 };
 
@@ -282,7 +283,8 @@ char *tn_problems_format(const struct tn_problems *p);
 
 /* Reads, merges, substitutes, types and checks. On failure returns NULL; *problems holds every error of the file(s)
  * at once (and warnings), err (TN_EPLAN) says how many. On success *problems may hold warnings. */
-struct tn_plan *tn_plan_load(const struct tn_plan_options *o, struct tn_problems *problems, struct tn_error **err);
+struct tn_plan *tn_plan_load(const struct tn_plan_options *o, struct tn_problems *problems,
+                             struct tn_error **err);
 void tn_plan_free(struct tn_plan *p);
 
 const struct tn_service *tn_plan_service(const struct tn_plan *p, const char *name);

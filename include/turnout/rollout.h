@@ -36,7 +36,7 @@ enum tn_exit {
     TN_EXIT_TERM = 143,
 };
 /* The exit code for an error before anything changed. */
-enum tn_exit tn_exit_of(const struct tn_error *err);
+int tn_exit_of(const struct tn_error *err);
 
 struct tn_session_options {
     const struct tn_plan *plan; /* borrowed; must outlive the session */
@@ -92,8 +92,8 @@ struct tn_change {
     struct tn_timeline_row *timeline;
     size_t n_timeline;
     int64_t expected_ms;
-    int least_serving;  /* in the timeline */
-    char **notes;       /* sentences: a tag that did not move, an alias that is not drained … */
+    int least_serving; /* in the timeline */
+    char **notes;      /* sentences: a tag that did not move, an alias that is not drained … */
     size_t n_notes;
 };
 struct tn_changes {
@@ -101,13 +101,14 @@ struct tn_changes {
     size_t n;
     int create, update, remove; /* counts of changes */
     bool any;
-    bool unfinished;      /* a rollout was left unfinished in the target */
+    bool unfinished; /* a rollout was left unfinished in the target */
     char *unfinished_id;
     struct tn_goals *goals; /* internal */
 };
 void tn_changes_free(struct tn_changes *c);
 /* Reads only. resolve = ask registries for digests. */
-struct tn_changes *tn_session_diff(struct tn_session *s, const struct tn_selection *sel, struct tn_error **err);
+struct tn_changes *tn_session_diff(struct tn_session *s, const struct tn_selection *sel,
+                                   struct tn_error **err);
 /* The change set as a file's content (new reference), and back. */
 json_t *tn_changes_json(const struct tn_session *s, const struct tn_changes *c);
 /* Result document of `diff -o json`. New reference. */
@@ -115,7 +116,7 @@ json_t *tn_changes_report(const struct tn_changes *c);
 
 struct tn_run_result_info; /* see below */
 struct tn_outcome {
-    enum tn_exit exit_code;
+    int exit_code;  /* enum tn_exit */
     char *rollout;  /* id, NULL when nothing was begun */
     char *state;    /* done, rolled_back, … ; "nothing to do" → done */
     char *cause;    /* what failed and why; NULL */
@@ -140,8 +141,8 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
 int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
                         struct tn_outcome *out, struct tn_error **err);
 /* Finishes whatever was left. hook: NULL, "rerun" or "skip". */
-int tn_session_resume(struct tn_session *s, const char *id, const char *hook, const struct tn_deploy_options *o,
-                      struct tn_outcome *out, struct tn_error **err);
+int tn_session_resume(struct tn_session *s, const char *id, const char *hook,
+                      const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err);
 int tn_session_restart(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
                        struct tn_error **err);
 int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
@@ -161,15 +162,16 @@ json_t *tn_session_prune(struct tn_session *s, bool dry_run, struct tn_error **e
 int tn_session_doctor(struct tn_session *s, void (*report)(void *arg, bool ok, const char *text), void *arg,
                       struct tn_error **err);
 /* Logs of the instances of a service (NULL instance = all, one after another; follow = at the same time). */
-int tn_session_logs(struct tn_session *s, const struct tn_selection *sel, const char *instance, int tail, bool follow,
-                    void (*line)(void *arg, const char *instance, const char *text, size_t n), void *arg,
-                    struct tn_error **err);
+int tn_session_logs(struct tn_session *s, const struct tn_selection *sel, const char *instance, int tail,
+                    bool follow, void (*line)(void *arg, const char *instance, const char *text, size_t n),
+                    void *arg, struct tn_error **err);
 /* Runs a command in one instance (the newest serving one when `instance` is NULL). Returns its exit code ≥ 0. */
 int tn_session_exec(struct tn_session *s, const struct tn_selection *sel, const char *instance,
                     const char *const *argv, char **out_text, char **err_text, struct tn_error **err);
 
 /* History of this plan's application (also without a plan: app NULL = all). */
-json_t *tn_history(const char *state, const char *app, const char *environment, int limit, struct tn_error **err);
+json_t *tn_history(const char *state, const char *app, const char *environment, int limit,
+                   struct tn_error **err);
 json_t *tn_history_show(const char *state, const char *id, struct tn_error **err);
 int tn_history_events(const char *state, const char *id, int64_t after,
                       void (*each)(void *arg, int64_t sequence, const char *json_line), void *arg,

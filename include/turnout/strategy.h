@@ -31,10 +31,10 @@ struct tn_strategy_spec {
     int replicas;        /* wanted instances of the target revision; 0 = remove the service */
     int max_unavailable; /* whole numbers by now */
     int max_surge;
-    int max_failures;    /* candidate instances that may fail before the rollout has failed */
-    bool has_balancer;   /* instances are admitted and drained; else running and ready = in rotation */
+    int max_failures;  /* candidate instances that may fail before the rollout has failed */
+    bool has_balancer; /* instances are admitted and drained; else running and ready = in rotation */
     int64_t min_healthy_time, healthy_deadline, progress_deadline, delay; /* ms */
-    int64_t drain_cap;   /* ms: longest wait for running requests */
+    int64_t drain_cap; /* ms: longest wait for running requests */
 };
 
 enum tn_instance_state {
@@ -56,9 +56,9 @@ enum tn_busy {
 /* One observed instance. Times are monotonic ms; 0 = never. */
 struct tn_instance_obs {
     uint32_t host;
-    bool target;  /* of the wanted revision; false = any other revision */
-    bool settled; /* its restart policy is the plan's (or cannot be had): nothing left to do for it */
-    bool drained; /* out of rotation, and no request runs on it any more, as far as can be told */
+    bool target;      /* of the wanted revision; false = any other revision */
+    bool settled;     /* its restart policy is the plan's (or cannot be had): nothing left to do for it */
+    bool drained;     /* out of rotation, and no request runs on it any more, as far as can be told */
     bool was_serving; /* it was in rotation at some time that we know of */
     enum tn_instance_state state;
     enum tn_rotation rotation;
@@ -77,13 +77,13 @@ struct tn_move {
 
 enum tn_wait {
     TN_WAIT_NOTHING,
-    TN_WAIT_MOVES,    /* moves in flight */
-    TN_WAIT_READY,    /* a candidate is not ready: until healthy_deadline */
+    TN_WAIT_MOVES, /* moves in flight */
+    TN_WAIT_READY, /* a candidate is not ready: until healthy_deadline */
     TN_WAIT_MIN_HEALTHY,
-    TN_WAIT_DELAY,    /* between batches */
+    TN_WAIT_DELAY, /* between batches */
     TN_WAIT_DRAIN,
     TN_WAIT_GATES,
-    TN_WAIT_UNKNOWN,  /* a host or the balancer does not answer */
+    TN_WAIT_UNKNOWN, /* a host or the balancer does not answer */
 };
 enum tn_verdict { TN_RUNNING, TN_DONE, TN_FAILED };
 enum tn_failure {
@@ -113,7 +113,7 @@ struct tn_decision {
     struct tn_move moves[TN_MAX_MOVES];
     int n_moves;
     enum tn_wait wait;
-    int64_t wait_until; /* the deadline of that wait (monotonic ms), 0 = none of its own */
+    int64_t wait_until;          /* the deadline of that wait (monotonic ms), 0 = none of its own */
     struct tn_setpoint setpoint; /* as observed */
 };
 
@@ -131,7 +131,8 @@ struct tn_strategy_input {
     enum tn_gates_state gates;
     int64_t now;
 };
-void tn_strategy_next(const struct tn_strategy_input *in, struct tn_strategy_memo *memo, struct tn_decision *out);
+void tn_strategy_next(const struct tn_strategy_input *in, struct tn_strategy_memo *memo,
+                      struct tn_decision *out);
 
 /* The world needs nothing: the first call of a second deploy says DONE without a move. */
 const char *tn_wait_name(enum tn_wait w);

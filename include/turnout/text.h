@@ -13,7 +13,7 @@ struct tn_name {
     const char *name;
     int value;
 };
-const char *tn_name_of(const struct tn_name *table, int value);              /* "?" when unknown */
+const char *tn_name_of(const struct tn_name *table, int value);             /* "?" when unknown */
 bool tn_name_find(const struct tn_name *table, const char *name, int *out); /* false when unknown */
 
 bool tn_streq(const char *a, const char *b); /* NULL equals only NULL */

@@ -87,9 +87,11 @@ struct tn_balancer_ops {
      * Refuses a file that is not ours (TN_ESTRANGER) or was edited by hand since (TN_ESTALE) unless `force`.
      * *note (may be NULL): what happened, for the event ("reload, confirmed in 6ms"). */
     int (*apply)(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
-                 const char *const *confirm_new, size_t n_confirm, bool force, char **note, struct tn_error **err);
+                 const char *const *confirm_new, size_t n_confirm, bool force, char **note,
+                 struct tn_error **err);
     /* MUST. What the file on disk says (ours): the traffic as last written. Empty when absent. */
-    int (*current)(struct tn_balancer_driver *b, struct tn_cancel *c, struct tn_traffic *out, struct tn_error **err);
+    int (*current)(struct tn_balancer_driver *b, struct tn_cancel *c, struct tn_traffic *out,
+                   struct tn_error **err);
     /* MUST. 1 when the owned file would read otherwise for `want`, 0 when it is just so; writes nothing (for diff). */
     int (*differs)(struct tn_balancer_driver *b, struct tn_cancel *c, const struct tn_traffic *want,
                    struct tn_error **err);
@@ -116,18 +118,18 @@ struct tn_balancer_driver {
 /* `managed_dir` (haproxy managed on a process cluster): folder for configuration, socket and run folder; else NULL.
  * Takes `host`. */
 struct tn_balancer_driver *tn_balancer_open(const struct tn_plan *plan, const struct tn_balancer *config,
-                                            struct tn_host *host, const char *managed_dir, struct tn_http *http,
-                                            struct tn_error **err);
+                                            struct tn_host *host, const char *managed_dir,
+                                            struct tn_http *http, struct tn_error **err);
 void tn_balancer_driver_free(struct tn_balancer_driver *b);
 
 struct tn_balancer_driver *tn_haproxy_open(const struct tn_plan *plan, const struct tn_balancer *config,
-                                           struct tn_host *host, const char *managed_dir, struct tn_http *http,
-                                           struct tn_error **err);
+                                           struct tn_host *host, const char *managed_dir,
+                                           struct tn_http *http, struct tn_error **err);
 struct tn_balancer_driver *tn_nginx_open(const struct tn_plan *plan, const struct tn_balancer *config,
                                          struct tn_host *host, const char *managed_dir, struct tn_http *http,
                                          struct tn_error **err);
 struct tn_balancer_driver *tn_fake_balancer_open(const struct tn_plan *plan, const struct tn_balancer *config,
-                                                 struct tn_host *host, const char *managed_dir, struct tn_http *http,
-                                                 struct tn_error **err);
+                                                 struct tn_host *host, const char *managed_dir,
+                                                 struct tn_http *http, struct tn_error **err);
 
 #endif

@@ -90,7 +90,8 @@ int tn_wait_fd(struct tn_cancel *c, const char *name, int fd, int64_t deadline_m
             return 1;
         int64_t now = tn_mono_ms();
         if (now >= whole)
-            return tn_error_set(err, TN_ETIMEOUT, "the time given with --timeout passed while waiting for %s", name);
+            return tn_error_set(err, TN_ETIMEOUT, "the time given with --timeout passed while waiting for %s",
+                                name);
         if (now >= deadline_ms)
             return 0;
     }

@@ -63,8 +63,9 @@ static int64_t fraction_ms(const char **s)
 int64_t tn_parse_time(const char *s)
 {
     struct tm tm = {0};
-    if (!s || sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-                     &tm.tm_sec) != 6 ||
+    if (!s ||
+        sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
+               &tm.tm_sec) != 6 ||
         strlen(s) < 20 || tm.tm_year < 1970)
         return -1;
     const char *p = s + 19;

@@ -107,9 +107,9 @@ const char *tn_error_message(const struct tn_error *err)
 const char *tn_code_name(enum tn_code code)
 {
     static const char *const names[] = {
-        "ok",      "failed",   "usage",    "plan",        "not-found", "exists", "auth",     "unreachable", "unknown",
-        "timeout", "cancelled", "limit",   "protocol", "unsupported", "stale",     "held",   "busy",     "stranger",
-        "lost",    "io",
+        "ok",          "failed",  "usage",   "plan",      "not-found", "exists",   "auth",
+        "unreachable", "unknown", "timeout", "cancelled", "limit",     "protocol", "unsupported",
+        "stale",       "held",    "busy",    "stranger",  "lost",      "io",
     };
     int i = -(int)code;
     return i >= 0 && (size_t)i < TN_COUNT(names) ? names[i] : "?";

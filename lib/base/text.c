@@ -143,8 +143,8 @@ static const struct unit *scan_unit(const char **s, const struct unit *units)
 
 bool tn_parse_duration(const char *s, int64_t *out_ms)
 {
-    static const struct unit units[] = {{"ms", 1},        {"s", 1000},      {"m", 60000},
-                                        {"h", 3600000},   {"d", 86400000},  {NULL, 0}};
+    static const struct unit units[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                        {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
     double total = 0;
     if (!s || !*s)
         return false;
@@ -169,7 +169,8 @@ bool tn_parse_duration(const char *s, int64_t *out_ms)
 
 const char *tn_format_duration(int64_t ms, char *buf, size_t n)
 {
-    static const struct unit units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    static const struct unit units[] = {
+        {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
     size_t len = 0;
     buf[0] = 0;
     if (ms <= 0)

@@ -34,11 +34,12 @@ bool tn_status_expected(const char *expect, int status)
 
 static bool is_hopeless(int status)
 {
-    return (status >= 300 && status < 400) || status == 401 || status == 403 || status == 404 || status == 405;
+    return (status >= 300 && status < 400) || status == 401 || status == 403 || status == 404 ||
+           status == 405;
 }
 
-void tn_probe_http(struct tn_http *http, struct tn_cancel *c, const char *url, const char *expect, const char *body,
-                   int64_t timeout_ms, struct tn_probe_answer *out)
+void tn_probe_http(struct tn_http *http, struct tn_cancel *c, const char *url, const char *expect,
+                   const char *body, int64_t timeout_ms, struct tn_probe_answer *out)
 {
     static const char *const headers[] = {"User-Agent: turnout-probe", "Connection: close", NULL};
     struct tn_http_request rq = {
@@ -60,8 +61,8 @@ void tn_probe_http(struct tn_http *http, struct tn_cancel *c, const char *url, c
         tn_error_free(e);
     } else if (!tn_status_expected(expect, a.status)) {
         out->result = is_hopeless(a.status) ? TN_PROBE_HOPELESS : TN_PROBE_FAIL;
-        snprintf(out->text, sizeof(out->text), "GET %s -> %d%s%.80s", url, a.status, a.location ? ", redirects to " : "",
-                 a.location ? a.location : "");
+        snprintf(out->text, sizeof(out->text), "GET %s -> %d%s%.80s", url, a.status,
+                 a.location ? ", redirects to " : "", a.location ? a.location : "");
     } else if (body && (!a.body.data || !strstr(a.body.data, body))) {
         out->result = TN_PROBE_FAIL;
         snprintf(out->text, sizeof(out->text), "GET %s -> %d, without the text '%.60s'", url, a.status, body);
@@ -72,7 +73,8 @@ void tn_probe_http(struct tn_http *http, struct tn_cancel *c, const char *url, c
     tn_http_answer_clear(&a);
 }
 
-static int open_connection(const char *address, int port, struct tn_cancel *c, int64_t deadline, const char **why)
+static int open_connection(const char *address, int port, struct tn_cancel *c, int64_t deadline,
+                           const char **why)
 {
     struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
@@ -103,7 +105,8 @@ static int open_connection(const char *address, int port, struct tn_cancel *c, i
     return -1;
 }
 
-void tn_probe_tcp(struct tn_cancel *c, const char *address, int port, int64_t timeout_ms, struct tn_probe_answer *out)
+void tn_probe_tcp(struct tn_cancel *c, const char *address, int port, int64_t timeout_ms,
+                  struct tn_probe_answer *out)
 {
     enum { LINGER = 100 }; /* longer than an engine's proxy needs to find that nobody listens */
     const char *why = "closed at once, without a byte";

@@ -21,7 +21,8 @@ static bool matches(const char *const *globs, size_t n, const char *name)
 
 bool tn_selected(const struct tn_selection *sel, const char *service, const char *cluster)
 {
-    return !sel || (matches(sel->services, sel->n_services, service) && matches(sel->clusters, sel->n_clusters, cluster));
+    return !sel || (matches(sel->services, sel->n_services, service) &&
+                    matches(sel->clusters, sel->n_clusters, cluster));
 }
 
 /* ---- observing ---- */
@@ -40,15 +41,18 @@ static void observe_one(void *arg)
     j->rc = tn_site_observe(j->s, &j->s->sites[j->i], j->out, &j->err);
 }
 
-static int check_answers(const struct tn_session *s, size_t i, const struct tn_observation *o, struct tn_error **err)
+static int check_answers(const struct tn_session *s, size_t i, const struct tn_observation *o,
+                         struct tn_error **err)
 {
     for (size_t h = 0; h < o->n_hosts; h++) {
         if (o->hosts[h].answered)
             continue;
-        tn_error_set(err, TN_EUNREACHABLE, "cluster '%s': host '%s' does not answer: %s", s->plan->clusters[i].name,
-                     s->sites[i].provider->host_names[h], o->hosts[h].error ? o->hosts[h].error : "?");
-        return tn_error_hint(err, "what runs there is unknown, so nothing is changed; is the engine up, and may this "
-                                  "user reach it? turnout doctor");
+        tn_error_set(err, TN_EUNREACHABLE, "cluster '%s': host '%s' does not answer: %s",
+                     s->plan->clusters[i].name, s->sites[i].provider->host_names[h],
+                     o->hosts[h].error ? o->hosts[h].error : "?");
+        return tn_error_hint(
+            err, "what runs there is unknown, so nothing is changed; is the engine up, and may this "
+                 "user reach it? turnout doctor");
     }
     return TN_OK;
 }
@@ -84,7 +88,8 @@ void tn_worlds_clear(struct tn_session *s, struct tn_observation *worlds)
     free(worlds);
 }
 
-static const struct tn_observation *world_of(struct tn_session *s, const struct tn_observation *worlds, const char *cluster)
+static const struct tn_observation *world_of(struct tn_session *s, const struct tn_observation *worlds,
+                                             const char *cluster)
 {
     return &worlds[tn_session_site(s, cluster) - s->sites];
 }
@@ -97,7 +102,8 @@ static bool counts_as_stable(const struct tn_goal *g, const struct tn_instance *
 }
 
 /* The revision that most running instances have; an older rollout's before the wanted one's. */
-static const struct tn_instance *stable_of(const struct tn_goal *g, const struct tn_observation *o, int *count)
+static const struct tn_instance *stable_of(const struct tn_goal *g, const struct tn_observation *o,
+                                           int *count)
 {
     const struct tn_instance *best = NULL;
     *count = 0;
@@ -125,7 +131,8 @@ static void from_world(struct tn_goal *g, const struct tn_observation *o)
         all += tn_streq(o->v[i].service, g->service);
     json_decref(g->from_spec);
     g->from_spec = stable ? json_loads(stable->spec, 0, NULL) : NULL;
-    snprintf(g->from_revision, sizeof(g->from_revision), "%s", stable && g->from_spec ? stable->revision : "");
+    snprintf(g->from_revision, sizeof(g->from_revision), "%s",
+             stable && g->from_spec ? stable->revision : "");
     g->from_count = g->from_spec ? count : 0;
     if (g->from_spec && count < all && g->plan_service)
         g->from_count = count > g->plan_service->replicas ? count : g->plan_service->replicas;
@@ -157,7 +164,8 @@ void tn_goals_from_prior(struct tn_goals *g, const json_t *prior)
         from_prior(&g->v[i], prior);
 }
 
-void tn_goals_set_from(struct tn_session *s, struct tn_goals *g, const struct tn_observation *worlds, const json_t *prior)
+void tn_goals_set_from(struct tn_session *s, struct tn_goals *g, const struct tn_observation *worlds,
+                       const json_t *prior)
 {
     for (size_t i = 0; i < g->n; i++)
         if (!prior || !from_prior(&g->v[i], prior))
@@ -191,8 +199,8 @@ static int add_planned(struct tn_session *s, const struct tn_service *svc, const
 }
 
 /* What runs and is not named by the plan any more: found by its labels. */
-static void add_orphans(struct tn_session *s, const struct tn_observation *worlds, const struct tn_selection *sel,
-                        struct tn_goals *g, char ***notes)
+static void add_orphans(struct tn_session *s, const struct tn_observation *worlds,
+                        const struct tn_selection *sel, struct tn_goals *g, char ***notes)
 {
     for (size_t c = 0; c < s->plan->n_clusters; c++) {
         const char *cluster = s->plan->clusters[c].name;
@@ -232,7 +240,8 @@ static char *value_text(const json_t *v)
     return json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
 }
 
-static void add_field(struct tn_change *c, const char *group, const char *key, const json_t *from, const json_t *to)
+static void add_field(struct tn_change *c, const char *group, const char *key, const json_t *from,
+                      const json_t *to)
 {
     c->fields = tn_realloc_array(c->fields, c->n_fields + 1, sizeof(*c->fields));
     c->fields[c->n_fields++] = (struct tn_field_change){
@@ -280,9 +289,9 @@ static void compare_secrets(struct tn_change *c, const struct tn_goal *g, const 
     }
 }
 
-static struct tn_diff_input diff_input(struct tn_session *s, const struct tn_goal *g, const struct tn_observation *o,
-                                       struct tn_exposures *x, const struct tn_edge_views *views,
-                                       struct tn_diff_instance *v)
+static struct tn_diff_input diff_input(struct tn_session *s, const struct tn_goal *g,
+                                       const struct tn_observation *o, struct tn_exposures *x,
+                                       const struct tn_edge_views *views, struct tn_diff_instance *v)
 {
     struct tn_diff_input in = {.in_plan = g->spec != NULL, .replicas = g->replicas, .v = v};
     in.manual = g->plan_service && g->plan_service->rollout.strategy == TN_STRATEGY_MANUAL;
@@ -306,12 +315,14 @@ static void alias_note(const struct tn_goal *g, struct tn_change *c)
         return;
     for (size_t i = 0; i < g->typed->n_networks; i++)
         if (g->typed->networks[i].aliases.n)
-            add_note(c, tn_format("reached by alias '%s': the engine's DNS ignores health and cuts connections, so "
-                                  "requests may be lost; put a balancer in front (expose)",
-                                  g->typed->networks[i].aliases.v[0]));
+            add_note(c, tn_format(
+                            "reached by alias '%s': the engine's DNS ignores health and cuts connections, so "
+                            "requests may be lost; put a balancer in front (expose)",
+                            g->typed->networks[i].aliases.v[0]));
 }
 
-static void describe(struct tn_session *s, struct tn_goal *g, const struct tn_observation *o, struct tn_change *c)
+static void describe(struct tn_session *s, struct tn_goal *g, const struct tn_observation *o,
+                     struct tn_change *c)
 {
     if (c->action == TN_CHANGE_NONE)
         return;
@@ -352,7 +363,8 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
         .from_count = g->from_count,
         .to_count = g->replicas,
         .running = in.n,
-        .strategy = tn_strdup(g->plan_service ? tn_strategy_name(g->plan_service->rollout.strategy) : "rolling"),
+        .strategy =
+            tn_strdup(g->plan_service ? tn_strategy_name(g->plan_service->rollout.strategy) : "rolling"),
         .engine = tn_strdup("turnout"),
         .cluster_kind = tn_strdup(tn_cluster_kind_name(tn_plan_cluster(s->plan, g->cluster)->kind)),
         .least_serving = -1,
@@ -370,13 +382,13 @@ static void count_change(struct tn_changes *all, const struct tn_change *c)
 {
     all->create += c->action == TN_CHANGE_CREATE;
     all->remove += c->action == TN_CHANGE_REMOVE;
-    all->update += c->action == TN_CHANGE_UPDATE || c->action == TN_CHANGE_SCALE || c->action == TN_CHANGE_REPAIR ||
-                   c->action == TN_CHANGE_TRAFFIC;
+    all->update += c->action == TN_CHANGE_UPDATE || c->action == TN_CHANGE_SCALE ||
+                   c->action == TN_CHANGE_REPAIR || c->action == TN_CHANGE_TRAFFIC;
     all->any = all->create + all->update + all->remove > 0;
 }
 
-static int fill_changes(struct tn_session *s, struct tn_changes *all, const struct tn_observation *worlds, char **notes,
-                        struct tn_error **err)
+static int fill_changes(struct tn_session *s, struct tn_changes *all, const struct tn_observation *worlds,
+                        char **notes, struct tn_error **err)
 {
     all->v = tn_alloc((all->goals->n + 1) * sizeof(*all->v));
     for (size_t i = 0; i < all->goals->n; i++) {
@@ -395,7 +407,8 @@ static int fill_changes(struct tn_session *s, struct tn_changes *all, const stru
     return TN_OK;
 }
 
-struct tn_changes *tn_session_diff(struct tn_session *s, const struct tn_selection *sel, struct tn_error **err)
+struct tn_changes *tn_session_diff(struct tn_session *s, const struct tn_selection *sel,
+                                   struct tn_error **err)
 {
     struct tn_changes *all = tn_alloc(sizeof(*all));
     all->goals = tn_goals_new("deploy");
@@ -424,7 +437,8 @@ struct tn_changes *tn_session_diff(struct tn_session *s, const struct tn_selecti
 
 static void change_clear(struct tn_change *c)
 {
-    char *texts[] = {c->service, c->cluster, c->from_revision, c->to_revision, c->strategy, c->engine, c->cluster_kind};
+    char *texts[] = {c->service,  c->cluster, c->from_revision, c->to_revision,
+                     c->strategy, c->engine,  c->cluster_kind};
     for (size_t i = 0; i < TN_COUNT(texts); i++)
         free(texts[i]);
     for (size_t i = 0; i < c->n_fields; i++) {
@@ -455,7 +469,7 @@ void tn_changes_free(struct tn_changes *c)
 
 const char *tn_change_action_name(enum tn_change_action a)
 {
-    static const char *const names[] = {"none",    "create", "update", "scale",
+    static const char *const names[] = {"none",   "create",  "update", "scale",
                                         "repair", "traffic", "remove", "manual"};
     return (size_t)a < TN_COUNT(names) ? names[a] : "?";
 }

@@ -19,8 +19,8 @@ static int edge_read(struct tn_session *s, struct tn_edge *e, struct tn_error **
 /* Names are APP-SERVICE-REVISION-NUMBER; a service's own name may hold dashes, so the end is checked too. */
 static bool is_instance_of(const struct tn_session *s, const char *service, const char *server)
 {
-    tn_autofree char *pattern =
-        tn_format("%s-%s-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]-[0-9]*", s->plan->name, service);
+    tn_autofree char *pattern = tn_format(
+        "%s-%s-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]-[0-9]*", s->plan->name, service);
     return tn_glob(pattern, server);
 }
 
@@ -70,7 +70,8 @@ void tn_exposures_init(struct tn_exposures *x, struct tn_session *s, const struc
         x->v[x->n++] = (struct tn_exposure){
             .expose = e,
             .edge = tn_session_edge(s, e->balancer),
-            .upstream = e->upstream ? tn_strdup(e->upstream) : tn_format("%s_%s", s->plan->name, service->name),
+            .upstream =
+                e->upstream ? tn_strdup(e->upstream) : tn_format("%s_%s", s->plan->name, service->name),
         };
     }
     int surge = tn_count_of(service->rollout.max_surge, service->replicas, true);
@@ -105,9 +106,10 @@ void tn_exposures_observe(struct tn_session *s, struct tn_exposures *x, struct t
         out->v[i].answered = false;
         out->all_answered = false;
         if (!out->error)
-            out->error = tn_format("balancer '%s': %s", e->config->name, rc < 0 ? tn_error_message(err)
-                                   : out->v[i].error                           ? out->v[i].error
-                                                                               : "does not answer");
+            out->error = tn_format("balancer '%s': %s", e->config->name,
+                                   rc < 0            ? tn_error_message(err)
+                                   : out->v[i].error ? out->v[i].error
+                                                     : "does not answer");
         tn_error_free(err);
     }
 }
@@ -127,8 +129,8 @@ static char *server_name(const struct tn_exposures *x, const char *instance)
     return tn_format("%s%s", instance, x->suffix);
 }
 
-static const struct tn_server_status *row_of(const struct tn_exposures *x, const struct tn_edge_views *v, size_t i,
-                                             const char *instance)
+static const struct tn_server_status *row_of(const struct tn_exposures *x, const struct tn_edge_views *v,
+                                             size_t i, const char *instance)
 {
     tn_autofree char *name = server_name(x, instance);
     for (size_t k = 0; k < v->v[i].n; k++) {
@@ -139,8 +141,8 @@ static const struct tn_server_status *row_of(const struct tn_exposures *x, const
     return NULL;
 }
 
-enum tn_tri tn_exposures_rotation(const struct tn_exposures *x, const struct tn_edge_views *v, const char *instance,
-                                  enum tn_tri mixed)
+enum tn_tri tn_exposures_rotation(const struct tn_exposures *x, const struct tn_edge_views *v,
+                                  const char *instance, enum tn_tri mixed)
 {
     size_t in = 0, out = 0;
     for (size_t i = 0; i < x->n; i++) {
@@ -175,7 +177,8 @@ enum tn_tri tn_exposures_drained(struct tn_session *s, struct tn_exposures *x, c
             /* it left before this run began: its connections are looked for from now on */
             tn_autofree char *name = server_name(x, inst->name);
             pthread_mutex_lock(&e->lock);
-            e->driver->ops->watch_drain(e->driver, name, inst->address, tn_instance_port(inst, port_of(&x->v[i])), NULL);
+            e->driver->ops->watch_drain(e->driver, name, inst->address,
+                                        tn_instance_port(inst, port_of(&x->v[i])), NULL);
             pthread_mutex_unlock(&e->lock);
             all = TN_NO;
         } else if (r && r->drained != TN_YES) {
@@ -208,7 +211,8 @@ static bool is_member(const struct tn_exposures *x, const struct tn_server *s)
     return x->suffix[0] == 0 || tn_ends_with(s->instance, x->suffix);
 }
 
-static bool still_exists(const struct tn_exposures *x, const struct tn_observation *o, const struct tn_server *s)
+static bool still_exists(const struct tn_exposures *x, const struct tn_observation *o,
+                         const struct tn_server *s)
 {
     for (size_t i = 0; i < o->n; i++) {
         tn_autofree char *name = server_name(x, o->v[i].name);
@@ -218,7 +222,8 @@ static bool still_exists(const struct tn_exposures *x, const struct tn_observati
     return false;
 }
 
-static bool should_leave(const struct tn_exposures *x, const struct tn_edge_change *c, const struct tn_server *s)
+static bool should_leave(const struct tn_exposures *x, const struct tn_edge_change *c,
+                         const struct tn_server *s)
 {
     if (!is_member(x, s))
         return false;
@@ -232,7 +237,8 @@ static void set_text(char **to, const char *from)
     *to = tn_strdup(from);
 }
 
-static void upstream_settings(struct tn_upstream *u, const struct tn_exposures *x, const struct tn_exposure *e)
+static void upstream_settings(struct tn_upstream *u, const struct tn_exposures *x,
+                              const struct tn_exposure *e)
 {
     const struct tn_service *s = x->service;
     set_text(&u->service, s->name);
@@ -327,7 +333,8 @@ static void compose(struct tn_traffic *want, const struct tn_edge *e, const stru
 }
 
 static int apply_one(struct tn_session *s, const struct tn_exposures *x, const struct tn_exposure *ex,
-                     const struct tn_edge_change *c, struct tn_traffic *before, char **note, struct tn_error **err)
+                     const struct tn_edge_change *c, struct tn_traffic *before, char **note,
+                     struct tn_error **err)
 {
     struct tn_edge *e = ex->edge;
     struct tn_traffic want = {0};
@@ -339,8 +346,8 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
     if (rc >= 0) {
         tn_traffic_copy(before, &e->wanted);
         compose(&want, e, x, ex, c);
-        rc = e->driver->ops->apply(e->driver, s->cancel, &want, (const char *const *)confirm, c->n_add, s->force, note,
-                                   err);
+        rc = e->driver->ops->apply(e->driver, s->cancel, &want, (const char *const *)confirm, c->n_add,
+                                   s->force, note, err);
     }
     if (rc >= 0) {
         tn_traffic_clear(&e->wanted);
@@ -364,16 +371,16 @@ static void put_back(struct tn_session *s, struct tn_edge *e, const struct tn_tr
     pthread_mutex_lock(&e->lock);
     struct tn_error *err = NULL;
     if (e->driver->ops->apply(e->driver, s->cancel, before, NULL, 0, false, NULL, &err) < 0)
-        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s' could not be put back: %s", e->config->name,
-                        tn_error_message(err));
+        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s' could not be put back: %s",
+                        e->config->name, tn_error_message(err));
     tn_error_free(err);
     tn_traffic_clear(&e->wanted);
     e->read = false;
     pthread_mutex_unlock(&e->lock);
 }
 
-int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_change *change, char **note,
-                       struct tn_error **err)
+int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_change *change,
+                       char **note, struct tn_error **err)
 {
     struct tn_traffic *before = tn_alloc((x->n + 1) * sizeof(*before));
     tn_autobuf said = TN_BUF_INIT(4096);

@@ -33,8 +33,8 @@ struct tn_edge_views {
 void tn_exposures_observe(struct tn_session *s, struct tn_exposures *x, struct tn_edge_views *out);
 void tn_edge_views_clear(struct tn_edge_views *v);
 /* YES: gets requests from all of them; NO: from none; CANNOT_TELL: one does not answer. A mixture is `mixed`. */
-enum tn_tri tn_exposures_rotation(const struct tn_exposures *x, const struct tn_edge_views *v, const char *instance,
-                                  enum tn_tri mixed);
+enum tn_tri tn_exposures_rotation(const struct tn_exposures *x, const struct tn_edge_views *v,
+                                  const char *instance, enum tn_tri mixed);
 /* All of them say that no request of it runs any more. *running = how many still do, as far as known. */
 enum tn_tri tn_exposures_drained(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_views *v,
                                  const struct tn_instance *i, int64_t *running);
@@ -50,8 +50,8 @@ struct tn_edge_change {
     const struct tn_observation *exists; /* NULL = keep what is there */
     bool whole;                          /* remove the upstream itself */
 };
-int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_change *change, char **note,
-                       struct tn_error **err);
+int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_change *change,
+                       char **note, struct tn_error **err);
 /* Would apply without a change of members write another file? */
 int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const struct tn_observation *exists,
                         struct tn_error **err);

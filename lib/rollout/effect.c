@@ -73,7 +73,8 @@ int tn_effect_probe_all(struct tn_placement *p, struct tn_error **err)
     int rc = tn_store_journal(p->s->store, p->s->rollout, &all, err);
     for (size_t i = 0; rc >= 0 && i < all.n; i++) {
         const struct tn_record *r = &all.v[i];
-        if (strcmp(r->placement, p->goal->placement) != 0 || strcmp(r->phase, "intent") != 0 || has_outcome(&all, r))
+        if (strcmp(r->placement, p->goal->placement) != 0 || strcmp(r->phase, "intent") != 0 ||
+            has_outcome(&all, r))
             continue;
         json_t *detail = json_pack("{s:s,s:b}", "probed", "by observation", "happened", happened(p, r));
         struct tn_effect e = {p->s, r->placement, r->move, r->instance, r->number, NULL};

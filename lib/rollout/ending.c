@@ -15,7 +15,7 @@ void tn_outcome_clear(struct tn_outcome *o)
     memset(o, 0, sizeof(*o));
 }
 
-enum tn_exit tn_exit_of(const struct tn_error *err)
+int tn_exit_of(const struct tn_error *err)
 {
     static const struct {
         enum tn_code code;
@@ -39,7 +39,8 @@ static bool had_nothing_before(const struct tn_goals *g)
     return true;
 }
 
-static void say(struct tn_outcome *o, enum tn_exit code, const char *state, char *action, char *now, char *next)
+static void say(struct tn_outcome *o, enum tn_exit code, const char *state, char *action, char *now,
+                char *next)
 {
     o->exit_code = code;
     o->state = tn_strdup(state);
@@ -68,18 +69,22 @@ static void stopped(const struct tn_ran *r, struct tn_outcome *o)
 {
     static const char resume[] = "turnout resume";
     if (r->stop == TN_ECANCELLED)
-        say(o, TN_EXIT_INT, "interrupted", NULL, tn_strdup("stopped at a safe point; it can be finished or undone"),
+        say(o, TN_EXIT_INT, "interrupted", NULL,
+            tn_strdup("stopped at a safe point; it can be finished or undone"),
             tn_strdup("turnout resume   (or: turnout rollback)"));
     else if (r->stop == TN_ETIMEOUT)
-        say(o, TN_EXIT_TIMEOUT, "timeout", NULL, tn_strdup("stopped before it was finished"), tn_strdup(resume));
+        say(o, TN_EXIT_TIMEOUT, "timeout", NULL, tn_strdup("stopped before it was finished"),
+            tn_strdup(resume));
     else if (r->stop == TN_ELOST)
         say(o, TN_EXIT_HELD, "lost", tn_strdup("nothing more was changed after the lease was lost"),
             tn_strdup("another run may be at work"), tn_strdup("turnout status"));
     else if (!r->changed)
-        say(o, r->stop == TN_EAUTH ? TN_EXIT_AUTH : TN_EXIT_ERROR, "failed", NULL, tn_strdup("nothing was changed"), NULL);
+        say(o, r->stop == TN_EAUTH ? TN_EXIT_AUTH : TN_EXIT_ERROR, "failed", NULL,
+            tn_strdup("nothing was changed"), NULL);
     else
         say(o, r->stop == TN_EAUTH ? TN_EXIT_AUTH : TN_EXIT_MIXED, "mixed", tn_strdup("stopped where it was"),
-            tn_strdup("some instances are new, some old"), tn_strdup("turnout resume   (or: turnout rollback)"));
+            tn_strdup("some instances are new, some old"),
+            tn_strdup("turnout resume   (or: turnout rollback)"));
 }
 
 static void went_back(const struct tn_goals *g, const struct tn_ran *ahead, const struct tn_ran *back,
@@ -91,8 +96,10 @@ static void went_back(const struct tn_goals *g, const struct tn_ran *ahead, cons
             stopped(back, o);
             return;
         }
-        say(o, TN_EXIT_MIXED, "mixed", tn_format("the rollback failed, too: %s", back->cause ? back->cause : "?"),
-            tn_strdup("some instances are new, some old; someone must look"), tn_strdup("turnout status   (then: turnout resume)"));
+        say(o, TN_EXIT_MIXED, "mixed",
+            tn_format("the rollback failed, too: %s", back->cause ? back->cause : "?"),
+            tn_strdup("some instances are new, some old; someone must look"),
+            tn_strdup("turnout status   (then: turnout resume)"));
     } else if (asked) {
         say(o, TN_EXIT_OK, "rolled_back", NULL, what_serves(g, true), NULL);
     } else if (had_nothing_before(g)) {
@@ -108,7 +115,8 @@ void tn_outcome_from(struct tn_session *s, const struct tn_goals *goals, const s
                      const struct tn_ran *back, struct tn_outcome *out)
 {
     if (!ahead->done) {
-        out->cause = ahead->who && ahead->cause ? tn_format("%s: %s", ahead->who, ahead->cause) : tn_strdup(ahead->cause);
+        out->cause = ahead->who && ahead->cause ? tn_format("%s: %s", ahead->who, ahead->cause)
+                                                : tn_strdup(ahead->cause);
         out->evidence = tn_strdup(ahead->evidence);
     }
     if (ahead->done)

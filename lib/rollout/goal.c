@@ -102,7 +102,8 @@ static char *hash_secrets(const struct tn_goal *g)
     return text;
 }
 
-int tn_goal_secrets(struct tn_session *s, struct tn_goal *g, const struct tn_observation *running, struct tn_error **err)
+int tn_goal_secrets(struct tn_session *s, struct tn_goal *g, const struct tn_observation *running,
+                    struct tn_error **err)
 {
     if (!g->typed || g->secrets_known)
         return TN_OK;
@@ -136,15 +137,17 @@ json_t *tn_goals_json(const struct tn_goals *g)
     json_t *list = json_array();
     for (size_t i = 0; i < g->n; i++) {
         const struct tn_goal *o = &g->v[i];
-        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:O?,s:i,s:b,s:s,s:O?,s:i}", "service", o->service, "cluster",
-                                              o->cluster, "revision", o->revision, "spec", o->spec, "replicas",
-                                              o->replicas, "fresh", o->fresh, "from_revision", o->from_revision,
-                                              "from_spec", o->from_spec, "from_count", o->from_count));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:O?,s:i,s:b,s:s,s:O?,s:i}", "service",
+                                              o->service, "cluster", o->cluster, "revision", o->revision,
+                                              "spec", o->spec, "replicas", o->replicas, "fresh", o->fresh,
+                                              "from_revision", o->from_revision, "from_spec", o->from_spec,
+                                              "from_count", o->from_count));
     }
     return json_pack("{s:s,s:o}", "action", g->action, "placements", list);
 }
 
-static int goal_from_json(struct tn_session *s, struct tn_goals *goals, const json_t *j, struct tn_error **err)
+static int goal_from_json(struct tn_session *s, struct tn_goals *goals, const json_t *j,
+                          struct tn_error **err)
 {
     const char *service = json_string_value(json_object_get(j, "service"));
     const char *cluster = json_string_value(json_object_get(j, "cluster"));
@@ -153,7 +156,8 @@ static int goal_from_json(struct tn_session *s, struct tn_goals *goals, const js
     if (!service || !cluster)
         return tn_error_set(err, TN_EPROTO, "recorded goal: a placement has no service or cluster");
     if (!tn_plan_cluster(s->plan, cluster)) {
-        tn_error_set(err, TN_ENOTFOUND, "the unfinished rollout concerns cluster '%s', which the plan does not name", cluster);
+        tn_error_set(err, TN_ENOTFOUND,
+                     "the unfinished rollout concerns cluster '%s', which the plan does not name", cluster);
         return tn_error_hint(err, "run it with the plan that the rollout was begun with");
     }
     struct tn_goal *g = tn_goals_add(goals, service, cluster);
@@ -202,8 +206,8 @@ struct tn_goals *tn_goals_back(struct tn_session *s, const struct tn_goals *g, s
     return back;
 }
 
-json_t *tn_goal_resolve(struct tn_session *s, const struct tn_service *service, struct tn_site *site, char **note,
-                        struct tn_error **err)
+json_t *tn_goal_resolve(struct tn_session *s, const struct tn_service *service, struct tn_site *site,
+                        char **note, struct tn_error **err)
 {
     tn_autofree char *ref = NULL;
     struct tn_provider *p = site->provider;

@@ -14,7 +14,7 @@ struct tn_goal_secret {
 
 struct tn_goal {
     char *service, *cluster;
-    char *placement; /* "service@cluster" */
+    char *placement;                       /* "service@cluster" */
     const struct tn_service *plan_service; /* NULL: the plan does not name it */
     json_t *spec;                          /* the wanted revision's; NULL when it is to be removed */
     struct tn_service *typed;              /* from spec */
@@ -27,8 +27,8 @@ struct tn_goal {
     int from_count;
     struct tn_goal_secret *secrets;
     size_t n_secrets;
-    bool secrets_known;   /* values were resolved */
-    char *secret_hashes;  /* JSON for the label; NULL = none */
+    bool secrets_known;  /* values were resolved */
+    char *secret_hashes; /* JSON for the label; NULL = none */
 };
 struct tn_goals {
     struct tn_goal *v;
@@ -56,7 +56,7 @@ struct tn_goals *tn_goals_from_json(struct tn_session *s, const json_t *j, struc
 struct tn_goals *tn_goals_back(struct tn_session *s, const struct tn_goals *g, struct tn_error **err);
 
 /* The wanted spec of a service on a cluster, image resolved. *note may be set. New reference. */
-json_t *tn_goal_resolve(struct tn_session *s, const struct tn_service *service, struct tn_site *site, char **note,
-                        struct tn_error **err);
+json_t *tn_goal_resolve(struct tn_session *s, const struct tn_service *service, struct tn_site *site,
+                        char **note, struct tn_error **err);
 
 #endif

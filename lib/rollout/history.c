@@ -15,7 +15,8 @@ static struct tn_store *open_store(const char *state, struct tn_error **err)
         tn_error_move(err, &e);
     else if (!s) {
         tn_error_set(err, TN_ENOTFOUND, "there is no history in '%s'", where);
-        tn_error_hint(err, "nothing was deployed with this state folder yet; another one: --state or TURNOUT_STATE");
+        tn_error_hint(
+            err, "nothing was deployed with this state folder yet; another one: --state or TURNOUT_STATE");
     }
     return s;
 }
@@ -23,10 +24,12 @@ static struct tn_store *open_store(const char *state, struct tn_error **err)
 static json_t *row_json(const struct tn_rollout_row *r)
 {
     char began[32], ended[32];
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s?,s:s?,s:s?,s:s,s:s*,s:i}", "id", r->id, "app", r->app, "environment",
-                     r->environment, "action", r->action, "state", r->state, "actor", r->actor, "host", r->host, "version",
-                     r->version, "began", tn_format_time(r->began, began, sizeof(began)), "ended",
-                     r->ended ? tn_format_time(r->ended, ended, sizeof(ended)) : NULL, "exit_code", r->exit_code);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s?,s:s?,s:s?,s:s,s:s*,s:i}", "id", r->id, "app", r->app,
+                     "environment", r->environment, "action", r->action, "state", r->state, "actor", r->actor,
+                     "host", r->host, "version", r->version, "began",
+                     tn_format_time(r->began, began, sizeof(began)), "ended",
+                     r->ended ? tn_format_time(r->ended, ended, sizeof(ended)) : NULL, "exit_code",
+                     r->exit_code);
 }
 
 /* What each placement was led from and to. */
@@ -44,7 +47,8 @@ static json_t *placements_json(const json_t *goal)
     return list;
 }
 
-json_t *tn_history(const char *state, const char *app, const char *environment, int limit, struct tn_error **err)
+json_t *tn_history(const char *state, const char *app, const char *environment, int limit,
+                   struct tn_error **err)
 {
     struct tn_store *s = open_store(state, err);
     if (!s)
@@ -70,9 +74,10 @@ static json_t *effects_json(const struct tn_records *all)
     char at[32];
     for (size_t i = 0; i < all->n; i++) {
         const struct tn_record *r = &all->v[i];
-        json_array_append_new(list, json_pack("{s:s,s:I,s:s,s:s,s:s?,s:O?,s:s}", "placement", r->placement, "number",
-                                              (json_int_t)r->number, "phase", r->phase, "move", r->move, "instance", r->instance,
-                                              "detail", r->detail, "at", tn_format_time(r->at, at, sizeof(at))));
+        json_array_append_new(list, json_pack("{s:s,s:I,s:s,s:s,s:s?,s:O?,s:s}", "placement", r->placement,
+                                              "number", (json_int_t)r->number, "phase", r->phase, "move",
+                                              r->move, "instance", r->instance, "detail", r->detail, "at",
+                                              tn_format_time(r->at, at, sizeof(at))));
     }
     return list;
 }
@@ -99,7 +104,8 @@ json_t *tn_history_show(const char *state, const char *id, struct tn_error **err
 }
 
 int tn_history_events(const char *state, const char *id, int64_t after,
-                      void (*each)(void *arg, int64_t sequence, const char *json_line), void *arg, struct tn_error **err)
+                      void (*each)(void *arg, int64_t sequence, const char *json_line), void *arg,
+                      struct tn_error **err)
 {
     struct tn_store *s = open_store(state, err);
     if (!s)

@@ -62,8 +62,8 @@ static void free_env(char **env)
 static int run_here(struct hook_run *r, struct tn_error **err)
 {
     char **env = hook_env(r);
-    int rc = tn_hook_run(r->s->cancel, r->dir, (const char *const *)r->hook->run.argv, (const char *const *)env,
-                         r->s->plan->dir, r->hook->timeout, &r->result, err);
+    int rc = tn_hook_run(r->s->cancel, r->dir, (const char *const *)r->hook->run.argv,
+                         (const char *const *)env, r->s->plan->dir, r->hook->timeout, &r->result, err);
     free_env(env);
     return rc;
 }
@@ -90,7 +90,8 @@ static int run_in_container(struct hook_run *r, struct tn_error **err)
         st.secrets[st.n_secrets].env = g->secrets[i].env;
         st.secrets[st.n_secrets++].value = g->secrets[i].value;
     }
-    return p->ops->task(p, r->s->cancel, &st, (const char *const *)r->hook->run.argv, r->hook->timeout, &r->result, err);
+    return p->ops->task(p, r->s->cancel, &st, (const char *const *)r->hook->run.argv, r->hook->timeout,
+                        &r->result, err);
 }
 
 static char *last_words(const struct tn_run_result *r)
@@ -112,10 +113,10 @@ static int do_hook(void *arg, struct tn_error **err)
     if (r->result.exit_code == 0 && r->result.signal == 0)
         return TN_OK;
     tn_autofree char *words = last_words(&r->result);
-    return r->result.signal
-               ? tn_error_set(err, TN_EFAIL, "'%s' ended by signal %d: %s", r->hook->run.argv[0], r->result.signal, words)
-               : tn_error_set(err, TN_EFAIL, "'%s' exited with code %d: %s", r->hook->run.argv[0], r->result.exit_code,
-                              words);
+    return r->result.signal ? tn_error_set(err, TN_EFAIL, "'%s' ended by signal %d: %s", r->hook->run.argv[0],
+                                           r->result.signal, words)
+                            : tn_error_set(err, TN_EFAIL, "'%s' exited with code %d: %s",
+                                           r->hook->run.argv[0], r->result.exit_code, words);
 }
 
 /* Numbers of hooks are fixed (1000 × when + index), so that a resumed run finds what an earlier one began. */
@@ -157,7 +158,8 @@ static void mark_done(struct hook_run *r, const char *name)
     json_decref(body);
 }
 
-static int carry_out(struct hook_run *r, enum tn_hook_when when, size_t i, const char *name, struct tn_error **err)
+static int carry_out(struct hook_run *r, enum tn_hook_when when, size_t i, const char *name,
+                     struct tn_error **err)
 {
     struct tn_where w = {.service = r->goal->service, .cluster = r->goal->cluster};
     tn_session_tell(r->s, TN_EV_HOOK, &w, NULL, "%s runs '%s'", when_name(when), r->hook->run.argv[0]);
@@ -171,13 +173,14 @@ static int carry_out(struct hook_run *r, enum tn_hook_when when, size_t i, const
     return rc;
 }
 
-static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume, struct tn_error **err)
+static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume,
+                   struct tn_error **err)
 {
     bool done = false, again = tn_streq(resume, "rerun") || r->hook->rerun_safe;
     if (tn_streq(resume, "skip"))
         return TN_OK;
-    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service, r->goal->cluster,
-                                       when_name(when), i);
+    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service,
+                                       r->goal->cluster, when_name(when), i);
     int rc = claim_hook(r, name, &done, err);
     if (rc == TN_EUNKNOWN && again) {
         tn_error_clear(err);
@@ -190,7 +193,8 @@ static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const c
     if (rc >= 0 && !done)
         rc = carry_out(r, when, i, name, err);
     if (rc == TN_EUNKNOWN)
-        tn_error_hint(err, "it is not known whether it was done; decide: turnout resume --hook rerun, or --hook skip");
+        tn_error_hint(
+            err, "it is not known whether it was done; decide: turnout resume --hook rerun, or --hook skip");
     return rc < 0 ? tn_error_prefix(err, "%s hook of '%s'", when_name(when), r->goal->service) : rc;
 }
 
@@ -212,14 +216,16 @@ int tn_run_hooks(struct tn_session *s, const struct tn_goal *g, enum tn_hook_whe
 {
     size_t n = 0;
     const struct tn_hook *hooks = hooks_of(g->plan_service, when, &n);
-    bool first_cluster = g->plan_service->clusters.n == 0 || strcmp(g->plan_service->clusters.v[0], g->cluster) == 0;
+    bool first_cluster =
+        g->plan_service->clusters.n == 0 || strcmp(g->plan_service->clusters.v[0], g->cluster) == 0;
     tn_autofree char *state_dir = tn_path_dir(tn_store_path(s->store));
     int rc = TN_OK;
     for (size_t i = 0; i < n && rc >= 0; i++) {
         if (hooks[i].once && !first_cluster)
             continue;
         tn_autofree char *effect = tn_format("%s/%s/%s-%zu", s->rollout, g->placement, when_name(when), i);
-        tn_autofree char *dir = tn_format("%s/hooks/%s/%s-%s-%zu", state_dir, s->rollout, g->placement, when_name(when), i);
+        tn_autofree char *dir =
+            tn_format("%s/hooks/%s/%s-%s-%zu", state_dir, s->rollout, g->placement, when_name(when), i);
         struct hook_run r = {.s = s, .goal = g, .hook = &hooks[i], .effect = effect, .dir = dir};
         rc = run_one(&r, when, i, resume, err);
         tn_run_result_clear(&r.result);

@@ -128,7 +128,8 @@ static void read_doc(struct seat_view *v, const char *rest, json_t *body)
         v->beat = beat;
 }
 
-static int look_at(const struct tn_lease *l, const struct seat *seat, struct seat_view *v, struct tn_error **err)
+static int look_at(const struct tn_lease *l, const struct seat *seat, struct seat_view *v,
+                   struct tn_error **err)
 {
     tn_autofree char *prefix = tn_format("lease-%s-", l->key);
     struct tn_provider *p = provider_of(seat);
@@ -163,7 +164,9 @@ static int64_t start_time_of(int64_t pid)
     tn_autofree char *stat = tn_fs_read(path, 4096, NULL, NULL);
     const char *p = stat ? strrchr(stat, ')') : NULL;
     long long start = 0;
-    if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &start) != 1)
+    if (!p ||
+        sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld",
+               &start) != 1)
         return -1;
     return start;
 }
@@ -193,11 +196,14 @@ static const char *text_of(const json_t *j, const char *key)
 
 static int held(const struct seat *seat, const json_t *claim, struct tn_error **err)
 {
-    tn_error_set(err, TN_EHELD, "the lease is held by %s (process %" PRId64 ") since %s for rollout %s, on '%s'",
+    tn_error_set(err, TN_EHELD,
+                 "the lease is held by %s (process %" PRId64 ") since %s for rollout %s, on '%s'",
                  text_of(claim, "holder_name"), (int64_t)json_integer_value(json_object_get(claim, "pid")),
-                 text_of(claim, "since"), text_of(claim, "rollout"), provider_of(seat)->host_names[seat->host]);
-    return tn_error_hint(err, "wait for it with --lease-wait 10m, or look: turnout lease; when its holder is dead, its "
-                              "lease expires by itself and the next deploy or resume takes over");
+                 text_of(claim, "since"), text_of(claim, "rollout"),
+                 provider_of(seat)->host_names[seat->host]);
+    return tn_error_hint(
+        err, "wait for it with --lease-wait 10m, or look: turnout lease; when its holder is dead, its "
+             "lease expires by itself and the next deploy or resume takes over");
 }
 
 /* What was seen of a claim while it was watched. */
@@ -249,8 +255,9 @@ static json_t *claim_body(const struct tn_lease *l, const json_t *goal)
 {
     char since[32];
     tn_autofree char *boot = this_boot();
-    return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:I,s:O*}", "holder", l->holder, "holder_name", l->s->actor, "pid",
-                     (json_int_t)getpid(), "start_time", (json_int_t)start_time_of(getpid()), "boot", boot, "since",
+    return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:I,s:O*}", "holder", l->holder, "holder_name",
+                     l->s->actor, "pid", (json_int_t)getpid(), "start_time",
+                     (json_int_t)start_time_of(getpid()), "boot", boot, "since",
                      tn_format_time(tn_wall_ms(), since, sizeof(since)), "rollout", l->rollout, "ttl_ms",
                      (json_int_t)l->ttl, "goal", goal);
 }
@@ -276,8 +283,8 @@ static json_t *left_unfinished(const struct seat_view *v)
     return copy;
 }
 
-static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, int64_t give_up, json_t **prior,
-                     struct tn_error **err)
+static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, int64_t give_up,
+                     json_t **prior, struct tn_error **err)
 {
     struct tn_provider *p = provider_of(seat);
     for (;;) {
@@ -297,7 +304,8 @@ static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, 
             if (!*prior)
                 *prior = left_unfinished(&v);
             if (v.claim && !v.free)
-                tn_session_tell(l->s, TN_EV_LEASE, NULL, NULL, "taken over from %s, whose run of %s ended without a word",
+                tn_session_tell(l->s, TN_EV_LEASE, NULL, NULL,
+                                "taken over from %s, whose run of %s ended without a word",
                                 text_of(v.claim, "holder_name"), text_of(v.claim, "rollout"));
             remove_old(l, seat, &v, seat->epoch);
         }
@@ -316,12 +324,14 @@ static void release_seats(struct tn_lease *l, const char *state, const json_t *u
         if (!seat->epoch)
             continue;
         tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-free", l->key, seat->epoch);
-        json_t *body = json_pack("{s:s,s:s*,s:O?}", "state", state, "rollout", l->rollout, "unfinished", unfinished);
+        json_t *body =
+            json_pack("{s:s,s:s*,s:O?}", "state", state, "rollout", l->rollout, "unfinished", unfinished);
         json_t *existing = NULL;
         p->ops->doc_create(p, l->s->cancel, seat->host, name, body, &existing, NULL);
         json_decref(body);
         json_decref(existing);
-        tn_autofree char *beat = tn_format("lease-%s-%08" PRId64 "-beat-%" PRId64, l->key, seat->epoch, seat->beat);
+        tn_autofree char *beat =
+            tn_format("lease-%s-%08" PRId64 "-beat-%" PRId64, l->key, seat->epoch, seat->beat);
         if (seat->beat)
             p->ops->doc_remove(p, l->s->cancel, seat->host, beat, NULL);
         seat->epoch = 0;
@@ -336,14 +346,17 @@ static bool beat_once(struct tn_lease *l, struct seat *seat, bool *answered)
     bool ours = true;
     *answered = look_at(l, seat, &v, NULL) >= 0;
     if (*answered) {
-        ours = v.epoch == seat->epoch && v.claim && !v.free && strcmp(text_of(v.claim, "holder"), l->holder) == 0;
+        ours = v.epoch == seat->epoch && v.claim && !v.free &&
+               strcmp(text_of(v.claim, "holder"), l->holder) == 0;
         if (v.abort)
             l->abort_asked = true;
     }
     if (*answered && ours) {
         json_t *body = json_object(), *existing = NULL;
-        tn_autofree char *next = tn_format("lease-%s-%08" PRId64 "-beat-%" PRId64, l->key, seat->epoch, seat->beat + 1);
-        tn_autofree char *old = tn_format("lease-%s-%08" PRId64 "-beat-%" PRId64, l->key, seat->epoch, seat->beat);
+        tn_autofree char *next =
+            tn_format("lease-%s-%08" PRId64 "-beat-%" PRId64, l->key, seat->epoch, seat->beat + 1);
+        tn_autofree char *old =
+            tn_format("lease-%s-%08" PRId64 "-beat-%" PRId64, l->key, seat->epoch, seat->beat);
         if (p->ops->doc_create(p, l->s->cancel, seat->host, next, body, &existing, NULL) >= 0) {
             if (seat->beat)
                 p->ops->doc_remove(p, l->s->cancel, seat->host, old, NULL);
@@ -360,7 +373,8 @@ static void *beat_thread(void *arg)
 {
     struct tn_lease *l = arg;
     int64_t every = l->ttl / 4 < 20 ? 20 : l->ttl / 4;
-    struct tn_cancel *never = tn_cancel_new(); /* the run's own token must not stop the beats of a run that still works */
+    struct tn_cancel *never =
+        tn_cancel_new(); /* the run's own token must not stop the beats of a run that still works */
     while (tn_wait_fd(never, "the next beat of the lease", l->wake, tn_mono_ms() + every, NULL) == 0) {
         bool all = true;
         int64_t began = tn_mono_ms();
@@ -456,12 +470,16 @@ json_t *tn_lease_look(struct tn_session *s, struct tn_error **err)
             bool richer = !out || (goal && !json_object_get(out, "unfinished"));
             if (richer) {
                 json_decref(out);
-                out = json_pack("{s:b,s:I,s:s*,s:s*,s:s*,s:s*,s:I,s:s*,s:O*}", "held", is_held, "epoch", (json_int_t)v.epoch,
-                                "holder", json_string_value(json_object_get(v.claim, "holder_name")), "since",
+                out = json_pack("{s:b,s:I,s:s*,s:s*,s:s*,s:s*,s:I,s:s*,s:O*}", "held", is_held, "epoch",
+                                (json_int_t)v.epoch, "holder",
+                                json_string_value(json_object_get(v.claim, "holder_name")), "since",
                                 json_string_value(json_object_get(v.claim, "since")), "rollout",
-                                json_string_value(json_object_get(v.free ? v.free : v.claim, "rollout")), "state",
-                                v.free ? text_of(v.free, "state") : is_held ? "running" : "dead", "pid",
-                                json_integer_value(json_object_get(v.claim, "pid")), "on",
+                                json_string_value(json_object_get(v.free ? v.free : v.claim, "rollout")),
+                                "state",
+                                v.free    ? text_of(v.free, "state")
+                                : is_held ? "running"
+                                          : "dead",
+                                "pid", json_integer_value(json_object_get(v.claim, "pid")), "on",
                                 provider_of(&l->seats[i])->host_names[l->seats[i].host], "unfinished", goal);
             }
             json_decref(goal);
@@ -493,8 +511,9 @@ static int for_each_held(struct tn_session *s, const char *rollout, const char *
                 tn_error_prefix(err, "not released: '%s' is not its rollout", rollout);
             } else {
                 tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-%s", l->key, v.epoch, suffix);
-                json_t *body = json_pack("{s:s,s:s,s:O*,s:s}", "state", "broken", "by", s->actor, "unfinished",
-                                         json_object_get(v.claim, "goal"), "rollout", text_of(v.claim, "rollout"));
+                json_t *body =
+                    json_pack("{s:s,s:s,s:O*,s:s}", "state", "broken", "by", s->actor, "unfinished",
+                              json_object_get(v.claim, "goal"), "rollout", text_of(v.claim, "rollout"));
                 json_t *existing = NULL;
                 rc = p->ops->doc_create(p, s->cancel, seat->host, name, body, &existing, err);
                 json_decref(existing);

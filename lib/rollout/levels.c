@@ -60,7 +60,8 @@ static void merge(struct tn_ran *out, struct tn_placement *p)
     bool first = !out->failed && out->stop == TN_OK;
     if (p->verdict == TN_FAILED) {
         if (!out->failed)
-            out->on_failure = p->goal->plan_service ? p->goal->plan_service->rollout.on_failure : TN_ON_FAILURE_STOP;
+            out->on_failure =
+                p->goal->plan_service ? p->goal->plan_service->rollout.on_failure : TN_ON_FAILURE_STOP;
         out->failed = true;
     } else if (out->stop == TN_OK) {
         out->stop = p->stop_code != TN_OK ? p->stop_code : TN_EFAIL;
@@ -76,7 +77,9 @@ static void tell_placed(struct tn_session *s, const struct tn_placement *p)
 {
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
     if (p->verdict == TN_DONE && p->goal->spec)
-        tn_session_tell(s, TN_EV_PLACED, &w, json_pack("{s:s,s:i}", "revision", p->goal->revision, "least_serving", p->least_serving),
+        tn_session_tell(s, TN_EV_PLACED, &w,
+                        json_pack("{s:s,s:i}", "revision", p->goal->revision, "least_serving",
+                                  p->least_serving),
                         "%s serves, %d of %d", p->goal->revision, p->goal->replicas, p->goal->replicas);
     else if (p->verdict == TN_DONE)
         tn_session_tell(s, TN_EV_PLACED, &w, NULL, "removed");
@@ -86,10 +89,14 @@ static void tell_begun(struct tn_session *s, const struct tn_placement *p)
 {
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
     tn_session_tell(s, TN_EV_PLACEMENT, &w,
-                    json_pack("{s:s,s:i,s:i,s:i,s:s,s:s}", "strategy", p->spec.kind == TN_RECREATE ? "recreate" : "rolling",
-                              "replicas", p->spec.replicas, "max_unavailable", p->spec.max_unavailable, "max_surge",
+                    json_pack("{s:s,s:i,s:i,s:i,s:s,s:s}", "strategy",
+                              p->spec.kind == TN_RECREATE ? "recreate" : "rolling", "replicas",
+                              p->spec.replicas, "max_unavailable", p->spec.max_unavailable, "max_surge",
                               p->spec.max_surge, "from", p->goal->from_revision, "to", p->goal->revision),
-                    "%s %s -> %s", p->spec.direction == TN_BACK ? "back" : p->spec.kind == TN_RECREATE ? "recreate" : "rolling",
+                    "%s %s -> %s",
+                    p->spec.direction == TN_BACK  ? "back"
+                    : p->spec.kind == TN_RECREATE ? "recreate"
+                                                  : "rolling",
                     p->goal->from_revision[0] ? p->goal->from_revision : "nothing",
                     p->goal->revision[0] ? p->goal->revision : "nothing");
 }
@@ -100,8 +107,8 @@ static bool is_manual(const struct tn_goal *g)
 }
 
 /* `manual` is about deployments: what is asked for by name (restart, rollback, destroy) is done. */
-static struct tn_placement *open_placement(struct tn_session *s, const struct tn_goals *goals, struct tn_goal *g,
-                                           enum tn_direction direction)
+static struct tn_placement *open_placement(struct tn_session *s, const struct tn_goals *goals,
+                                           struct tn_goal *g, enum tn_direction direction)
 {
     struct tn_placement *p = tn_alloc(sizeof(*p));
     tn_placement_init(p, s, g, direction);
@@ -141,7 +148,8 @@ static void run_level(struct tn_session *s, struct tn_goals *goals, const int *l
     free(open);
 }
 
-void tn_run_placements(struct tn_session *s, struct tn_goals *goals, enum tn_direction direction, struct tn_ran *out)
+void tn_run_placements(struct tn_session *s, struct tn_goals *goals, enum tn_direction direction,
+                       struct tn_ran *out)
 {
     int highest = 0;
     int *levels = levels_of(s, goals, &highest);

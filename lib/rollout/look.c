@@ -25,18 +25,21 @@ static const char *state_word(const struct tn_instance *i, enum tn_tri rotation,
     return rotation == TN_YES ? "serving" : rotation == TN_NO ? "out of rotation" : "rotation unknown";
 }
 
-static json_t *instance_json(const struct tn_site *site, const struct tn_instance *i, enum tn_tri rotation, bool has_balancer)
+static json_t *instance_json(const struct tn_site *site, const struct tn_instance *i, enum tn_tri rotation,
+                             bool has_balancer)
 {
     json_t *ports = json_object();
     for (size_t k = 0; k < i->n_ports; k++)
         json_object_set_new(ports, i->ports[k].name, json_integer(i->ports[k].host_port));
     return json_pack("{s:s,s:s,s:s?,s:s,s:s?,s:I,s:i,s:o,s:s*,s:s*}", "name", i->name, "host",
                      site->provider->host_names[i->host], "revision", i->revision, "state",
-                     state_word(i, rotation, has_balancer), "rollout", i->rollout, "started_at", (json_int_t)i->started_at,
-                     "restarts", i->restarts, "ports", ports, "detail", i->detail, "address", i->address);
+                     state_word(i, rotation, has_balancer), "rollout", i->rollout, "started_at",
+                     (json_int_t)i->started_at, "restarts", i->restarts, "ports", ports, "detail", i->detail,
+                     "address", i->address);
 }
 
-static json_t *placement_json(struct tn_session *s, const char *service, size_t c, const struct tn_observation *o)
+static json_t *placement_json(struct tn_session *s, const char *service, size_t c,
+                              const struct tn_observation *o)
 {
     const struct tn_service *svc = tn_plan_service(s->plan, service);
     struct tn_exposures x;
@@ -53,9 +56,9 @@ static json_t *placement_json(struct tn_session *s, const char *service, size_t 
         serving += r == TN_YES && o->v[i].state == TN_RUN_RUNNING;
         json_array_append_new(list, instance_json(&s->sites[c], &o->v[i], r, x.n > 0));
     }
-    json_t *j = json_pack("{s:s,s:s,s:i,s:i,s:b,s:o,s:s*}", "service", service, "cluster", s->plan->clusters[c].name, "wanted",
-                          svc ? svc->replicas : 0, "serving", serving, "in_plan", svc != NULL, "instances", list, "error",
-                          views.error);
+    json_t *j = json_pack("{s:s,s:s,s:i,s:i,s:b,s:o,s:s*}", "service", service, "cluster",
+                          s->plan->clusters[c].name, "wanted", svc ? svc->replicas : 0, "serving", serving,
+                          "in_plan", svc != NULL, "instances", list, "error", views.error);
     tn_edge_views_clear(&views);
     tn_exposures_clear(&x);
     return j;
@@ -74,8 +77,8 @@ static bool has_placement(const json_t *list, const char *service, const char *c
     return false;
 }
 
-static void add_placements(struct tn_session *s, const struct tn_selection *sel, const struct tn_observation *worlds,
-                           json_t *list)
+static void add_placements(struct tn_session *s, const struct tn_selection *sel,
+                           const struct tn_observation *worlds, json_t *list)
 {
     for (size_t i = 0; i < s->plan->n_services; i++) {
         const struct tn_service *svc = &s->plan->services[i];
@@ -101,16 +104,17 @@ json_t *tn_session_status(struct tn_session *s, const struct tn_selection *sel, 
         rc = tn_site_observe(s, &s->sites[c], &worlds[c], err);
         for (size_t h = 0; rc >= 0 && h < worlds[c].n_hosts; h++)
             if (!worlds[c].hosts[h].answered)
-                json_array_append_new(hosts, json_pack("{s:s,s:s,s:s?}", "cluster", s->plan->clusters[c].name, "host",
-                                                       s->sites[c].provider->host_names[h], "error", worlds[c].hosts[h].error));
+                json_array_append_new(hosts, json_pack("{s:s,s:s,s:s?}", "cluster", s->plan->clusters[c].name,
+                                                       "host", s->sites[c].provider->host_names[h], "error",
+                                                       worlds[c].hosts[h].error));
     }
     if (rc >= 0) {
         struct tn_error *quiet = NULL;
         json_t *lease = tn_lease_look(s, &quiet), *list = json_array();
         tn_error_free(quiet);
         add_placements(s, sel, worlds, list);
-        out = json_pack("{s:i,s:s,s:s,s:o,s:O,s:o?}", "v", 1, "app", s->plan->name, "environment", s->plan->environment,
-                        "placements", list, "unreachable", hosts, "lease", lease);
+        out = json_pack("{s:i,s:s,s:s,s:o,s:O,s:o?}", "v", 1, "app", s->plan->name, "environment",
+                        s->plan->environment, "placements", list, "unreachable", hosts, "lease", lease);
     }
     json_decref(hosts);
     tn_worlds_clear(s, worlds);
@@ -129,17 +133,18 @@ int tn_session_lease_release(struct tn_session *s, const char *id, struct tn_err
 
 /* ---- prune ---- */
 
-static int prune_records(struct tn_session *s, const struct tn_service *svc, const char *cluster, bool dry_run, json_t *gone,
-                         struct tn_error **err)
+static int prune_records(struct tn_session *s, const struct tn_service *svc, const char *cluster,
+                         bool dry_run, json_t *gone, struct tn_error **err)
 {
     struct tn_kepts kept = {0};
     int rc = tn_records_list(s, svc->name, cluster, &kept, err);
     int keep = svc->rollout.keep < 1 ? 1 : svc->rollout.keep;
     for (size_t i = (size_t)keep; rc >= 0 && i < kept.n; i++)
-        json_array_append_new(gone, json_pack("{s:s,s:s,s:s,s:s}", "kind", "record", "service", svc->name, "cluster", cluster,
-                                              "revision", kept.v[i].revision));
+        json_array_append_new(gone, json_pack("{s:s,s:s,s:s,s:s}", "kind", "record", "service", svc->name,
+                                              "cluster", cluster, "revision", kept.v[i].revision));
     if (rc >= 0 && !dry_run && kept.n > (size_t)keep)
-        rc = tn_records_add(s, svc->name, cluster, kept.v[0].revision, kept.v[0].spec, kept.v[0].replicas, keep, err);
+        rc = tn_records_add(s, svc->name, cluster, kept.v[0].revision, kept.v[0].spec, kept.v[0].replicas,
+                            keep, err);
     tn_kepts_clear(&kept);
     return rc;
 }
@@ -155,8 +160,9 @@ static int prune_instances(struct tn_session *s, bool dry_run, json_t *gone, str
             const struct tn_instance *inst = &worlds[c].v[i];
             if (inst->state != TN_RUN_EXITED && inst->state != TN_RUN_CREATED)
                 continue;
-            json_array_append_new(gone, json_pack("{s:s,s:s,s:s,s:s}", "kind", "instance", "service", inst->service,
-                                                  "cluster", s->plan->clusters[c].name, "name", inst->name));
+            json_array_append_new(gone,
+                                  json_pack("{s:s,s:s,s:s,s:s}", "kind", "instance", "service", inst->service,
+                                            "cluster", s->plan->clusters[c].name, "name", inst->name));
             if (!dry_run)
                 rc = p->ops->stop(p, s->cancel, inst, "SIGTERM", 1000, err);
         }
@@ -170,7 +176,8 @@ json_t *tn_session_prune(struct tn_session *s, bool dry_run, struct tn_error **e
     json_t *look = tn_lease_look(s, err), *gone = json_array(), *prior = NULL;
     if (!look)
         return NULL;
-    bool busy = json_is_true(json_object_get(look, "held")) || json_is_object(json_object_get(look, "unfinished"));
+    bool busy =
+        json_is_true(json_object_get(look, "held")) || json_is_object(json_object_get(look, "unfinished"));
     json_decref(look);
     int rc = TN_OK;
     if (busy) {
@@ -186,7 +193,8 @@ json_t *tn_session_prune(struct tn_session *s, bool dry_run, struct tn_error **e
         rc = prune_instances(s, dry_run, gone, err);
     for (size_t i = 0; rc >= 0 && i < s->plan->n_services; i++)
         for (size_t k = 0; rc >= 0 && k < s->plan->services[i].clusters.n; k++)
-            rc = prune_records(s, &s->plan->services[i], s->plan->services[i].clusters.v[k], dry_run, gone, err);
+            rc = prune_records(s, &s->plan->services[i], s->plan->services[i].clusters.v[k], dry_run, gone,
+                               err);
     if (s->lease)
         tn_lease_end(TN_TAKE(s->lease), "done", NULL, NULL);
     json_decref(prior);
@@ -210,7 +218,8 @@ int tn_session_doctor(struct tn_session *s, void (*report)(void *arg, bool ok, c
             rc = tn_site_observe(s, &s->sites[i], &o, &e);
         for (size_t h = 0; rc >= 0 && h < o.n_hosts; h++)
             if (!o.hosts[h].answered)
-                rc = tn_error_set(&e, TN_EUNREACHABLE, "host '%s' does not answer: %s", p->host_names[h], o.hosts[h].error);
+                rc = tn_error_set(&e, TN_EUNREACHABLE, "host '%s' does not answer: %s", p->host_names[h],
+                                  o.hosts[h].error);
         tn_autofree char *text = tn_format("cluster '%s' (%s): %s", s->plan->clusters[i].name, p->ops->name,
                                            rc < 0 ? tn_error_message(e) : "answers");
         report(arg, rc >= 0, text);
@@ -298,9 +307,9 @@ static int run_logs(struct log_job *jobs, size_t n, bool follow, struct tn_error
     return rc;
 }
 
-int tn_session_logs(struct tn_session *s, const struct tn_selection *sel, const char *instance, int tail, bool follow,
-                    void (*line)(void *arg, const char *instance, const char *text, size_t n), void *arg,
-                    struct tn_error **err)
+int tn_session_logs(struct tn_session *s, const struct tn_selection *sel, const char *instance, int tail,
+                    bool follow, void (*line)(void *arg, const char *instance, const char *text, size_t n),
+                    void *arg, struct tn_error **err)
 {
     struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -311,11 +320,19 @@ int tn_session_logs(struct tn_session *s, const struct tn_selection *sel, const 
         rc = tn_site_observe(s, &s->sites[c], &worlds[c], err);
         for (size_t i = 0; rc >= 0 && i < worlds[c].n; i++) {
             const struct tn_instance *inst = &worlds[c].v[i];
-            if (!tn_selected(sel, inst->service, s->plan->clusters[c].name) || (instance && strcmp(inst->name, instance) != 0))
+            if (!tn_selected(sel, inst->service, s->plan->clusters[c].name) ||
+                (instance && strcmp(inst->name, instance) != 0))
                 continue;
             TN_GROW(jobs, n, cap);
-            jobs[n++] = (struct log_job){.s = s, .site = &s->sites[c], .i = inst, .tail = tail, .follow = follow,
-                                         .line = line, .arg = arg, .lock = &lock, .part = TN_BUF_INIT(64 * 1024)};
+            jobs[n++] = (struct log_job){.s = s,
+                                         .site = &s->sites[c],
+                                         .i = inst,
+                                         .tail = tail,
+                                         .follow = follow,
+                                         .line = line,
+                                         .arg = arg,
+                                         .lock = &lock,
+                                         .part = TN_BUF_INIT(64 * 1024)};
         }
     }
     if (rc >= 0 && n == 0)
@@ -328,12 +345,14 @@ int tn_session_logs(struct tn_session *s, const struct tn_selection *sel, const 
 }
 
 /* Of the running instances that fit, the one that was started last. */
-static void find_newest(struct tn_session *s, size_t c, const struct tn_observation *o, const struct tn_selection *sel,
-                        const char *instance, const struct tn_instance **best, struct tn_site **site)
+static void find_newest(struct tn_session *s, size_t c, const struct tn_observation *o,
+                        const struct tn_selection *sel, const char *instance, const struct tn_instance **best,
+                        struct tn_site **site)
 {
     for (size_t i = 0; i < o->n; i++) {
         const struct tn_instance *inst = &o->v[i];
-        bool fits = inst->state == TN_RUN_RUNNING && tn_selected(sel, inst->service, s->plan->clusters[c].name) &&
+        bool fits = inst->state == TN_RUN_RUNNING &&
+                    tn_selected(sel, inst->service, s->plan->clusters[c].name) &&
                     (!instance || strcmp(inst->name, instance) == 0);
         if (fits && (!*best || inst->started_at > (*best)->started_at)) {
             *best = inst;
@@ -342,8 +361,8 @@ static void find_newest(struct tn_session *s, size_t c, const struct tn_observat
     }
 }
 
-int tn_session_exec(struct tn_session *s, const struct tn_selection *sel, const char *instance, const char *const *argv,
-                    char **out_text, char **err_text, struct tn_error **err)
+int tn_session_exec(struct tn_session *s, const struct tn_selection *sel, const char *instance,
+                    const char *const *argv, char **out_text, char **err_text, struct tn_error **err)
 {
     enum { EXEC_LIMIT = 24 * 3600 * 1000 };
     struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));

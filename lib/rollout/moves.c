@@ -24,7 +24,8 @@ struct tn_job {
     size_t n;
     struct tn_observation world; /* names that exist (START: names and ports taken) */
     uint32_t host;
-    char *reserved; /* START: the name that was set aside for it; another one may have been taken in the end */
+    char
+        *reserved; /* START: the name that was set aside for it; another one may have been taken in the end */
     char *signal, *policy;
     int64_t grace;
     int rc;
@@ -124,7 +125,8 @@ static int fill_ports(struct tn_job *j, struct tn_start *st, const char *bind, s
     st->n_ports = 0;
     for (size_t i = 0; i < typed->n_ports && i < TN_COUNT(st->ports); i++) {
         const struct tn_port *port = &typed->ports[i];
-        int host_port = port->host ? port->host : tn_session_pick_port(j->p->s, j->p->site, j->host, &j->world);
+        int host_port =
+            port->host ? port->host : tn_session_pick_port(j->p->s, j->p->site, j->host, &j->world);
         if (host_port == 0)
             return tn_error_set(err, TN_EFAIL, "no free port is left in %d-%d (policy.port_range)",
                                 j->p->s->plan->policy.port_first, j->p->s->plan->policy.port_last);
@@ -173,7 +175,8 @@ static int do_start(void *arg, struct tn_error **err)
 {
     struct tn_job *j = arg;
     struct tn_provider *pr = j->p->site->provider;
-    tn_autofree char *effect = tn_format("%s/%s/%" PRId64, j->p->s->rollout, j->p->goal->placement, j->number);
+    tn_autofree char *effect =
+        tn_format("%s/%s/%" PRId64, j->p->s->rollout, j->p->goal->placement, j->number);
     tn_autofree char *spec_json = json_dumps(j->p->goal->spec, JSON_COMPACT | JSON_SORT_KEYS);
     tn_autofree char *bind = bind_address(j);
     struct tn_start st;
@@ -262,7 +265,7 @@ static int do_stop(void *arg, struct tn_error **err)
 }
 
 static int (*const doers[])(void *, struct tn_error **) = {
-    [TN_MOVE_START] = do_start,   [TN_MOVE_ADMIT] = do_admit, [TN_MOVE_SETTLE] = do_settle,
+    [TN_MOVE_START] = do_start, [TN_MOVE_ADMIT] = do_admit, [TN_MOVE_SETTLE] = do_settle,
     [TN_MOVE_DRAIN] = do_drain, [TN_MOVE_STOP] = do_stop,
 };
 
@@ -411,7 +414,8 @@ static void after_start(struct tn_placement *p, struct tn_job *j)
     }
     tn_placement_tracked(p, j->reserved)->busy = TN_IDLE;
     tn_placement_tracked(p, j->v[0].name)->by_this_run = true;
-    bool candidates_fault = j->rc < 0 && j->rc != TN_EUNREACHABLE && j->rc != TN_EUNKNOWN && j->rc != TN_ECANCELLED;
+    bool candidates_fault =
+        j->rc < 0 && j->rc != TN_EUNREACHABLE && j->rc != TN_EUNKNOWN && j->rc != TN_ECANCELLED;
     p->memo.failures += candidates_fault;
 }
 
@@ -420,12 +424,13 @@ static void after_traffic(struct tn_placement *p, const struct tn_job *j)
     static const struct {
         enum tn_event_kind kind;
         const char *text;
-    } words[] = {[TN_MOVE_ADMIT] = {TN_EV_ADMIT, "admitted"}, [TN_MOVE_DRAIN] = {TN_EV_DRAIN, "takes no new requests"}};
+    } words[] = {[TN_MOVE_ADMIT] = {TN_EV_ADMIT, "admitted"},
+                 [TN_MOVE_DRAIN] = {TN_EV_DRAIN, "takes no new requests"}};
     for (size_t i = 0; i < j->n; i++) {
         struct tn_where w = {p->goal->service, p->goal->cluster, j->v[i].name};
         if (j->rc >= 0)
-            tn_session_tell(p->s, words[j->kind].kind, &w, NULL, "%s %s%s%s", j->v[i].name, words[j->kind].text,
-                            j->note ? ", " : "", j->note ? j->note : "");
+            tn_session_tell(p->s, words[j->kind].kind, &w, NULL, "%s %s%s%s", j->v[i].name,
+                            words[j->kind].text, j->note ? ", " : "", j->note ? j->note : "");
     }
 }
 
@@ -457,8 +462,8 @@ static void tell_error(struct tn_placement *p, const struct tn_job *j)
     free(p->last_error);
     p->last_error = j->err && j->err->hint ? tn_format("%s (%s)", tn_error_message(j->err), j->err->hint)
                                            : tn_strdup(tn_error_message(j->err));
-    if (j->rc == TN_ELOST || j->rc == TN_ECANCELLED || j->rc == TN_EIO || j->rc == TN_ESTRANGER || j->rc == TN_ESTALE ||
-        j->rc == TN_EAUTH)
+    if (j->rc == TN_ELOST || j->rc == TN_ECANCELLED || j->rc == TN_EIO || j->rc == TN_ESTRANGER ||
+        j->rc == TN_ESTALE || j->rc == TN_EAUTH)
         p->stop_code = (enum tn_code)j->rc;
 }
 

@@ -50,7 +50,8 @@ struct tn_strategy_spec tn_strategy_spec_for(const struct tn_goal *g, enum tn_di
     return s;
 }
 
-void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_goal *g, enum tn_direction direction)
+void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_goal *g,
+                       enum tn_direction direction)
 {
     memset(p, 0, sizeof(*p));
     p->s = s;
@@ -58,7 +59,8 @@ void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_g
     p->site = tn_session_site(s, g->cluster);
     p->spec = tn_strategy_spec_for(g, direction);
     tn_exposures_init(&p->exposures, s, g->plan_service, g->service, g->cluster);
-    if (p->exposures.n > 0 && !p->spec.has_balancer) { /* a service that left the plan is drained all the same */
+    if (p->exposures.n > 0 &&
+        !p->spec.has_balancer) { /* a service that left the plan is drained all the same */
         p->spec.has_balancer = true;
         p->spec.drain_cap = DRAIN_OF_ORPHANS;
     }
@@ -114,10 +116,10 @@ static void tell_ready(struct tn_placement *p)
 
 static void tell_world(struct tn_placement *p, const struct tn_decision *d)
 {
-    json_t *world = json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:s,s:I}", "instances", tn_placement_snapshot(p), "old",
-                              d->setpoint.old_count, "new", d->setpoint.new_count, "serving", d->setpoint.available,
-                              "replicas", p->spec.replicas, "traffic_new_permille", d->setpoint.new_traffic_permille,
-                              "wait", tn_wait_name(d->wait), "wait_until",
+    json_t *world = json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:s,s:I}", "instances", tn_placement_snapshot(p),
+                              "old", d->setpoint.old_count, "new", d->setpoint.new_count, "serving",
+                              d->setpoint.available, "replicas", p->spec.replicas, "traffic_new_permille",
+                              d->setpoint.new_traffic_permille, "wait", tn_wait_name(d->wait), "wait_until",
                               (json_int_t)(d->wait_until ? tn_wall_ms() + d->wait_until - tn_mono_ms() : 0));
     json_t *plain = json_copy(world);
     json_object_del(plain, "wait_until");
@@ -174,7 +176,8 @@ char *tn_placement_diagnose(struct tn_placement *p, const char *name, char **evi
         return tn_format("%s is gone", name);
     tn_autobuf log = TN_BUF_INIT(EVIDENCE_BYTES);
     struct tn_provider *pr = p->site->provider;
-    if (pr->ops->logs(pr, p->s->cancel, i, EVIDENCE_LINES, false, collect_log, &log, NULL) >= 0 && log.len > 0)
+    if (pr->ops->logs(pr, p->s->cancel, i, EVIDENCE_LINES, false, collect_log, &log, NULL) >= 0 &&
+        log.len > 0)
         *evidence = tn_buf_take(&log);
     const char *host = pr->host_names[i->host];
     if (i->state == TN_RUN_EXITED) {
@@ -185,8 +188,8 @@ char *tn_placement_diagnose(struct tn_placement *p, const char *name, char **evi
     char age[32];
     tn_format_age(tn_mono_ms() - t->first_seen, age, sizeof(age));
     if (t->answer.text[0])
-        return tn_format("%s on %s is not healthy after %s: %s, %d times in a row", name, host, age, t->answer.text,
-                         t->failures);
+        return tn_format("%s on %s is not healthy after %s: %s, %d times in a row", name, host, age,
+                         t->answer.text, t->failures);
     return tn_format("%s on %s is not healthy after %s: the engine says %s", name, host, age,
                      i->health == TN_NATIVE_UNHEALTHY ? "unhealthy" : "starting");
 }
@@ -206,12 +209,14 @@ static void explain_failure(struct tn_placement *p, const struct tn_decision *d)
         char limit[32];
         p->cause = tn_format("no progress for %s (progress_deadline): waits for %s%s%s",
                              tn_format_duration(p->spec.progress_deadline, limit, sizeof(limit)),
-                             p->views.error ? p->views.error : tn_wait_name(p->told_wait), p->last_error ? "; last: " : "",
-                             p->last_error ? p->last_error : "");
+                             p->views.error ? p->views.error : tn_wait_name(p->told_wait),
+                             p->last_error ? "; last: " : "", p->last_error ? p->last_error : "");
     }
     struct tn_where w = {p->goal->service, p->goal->cluster, p->culprit};
     tn_session_tell(p->s, TN_EV_FAILED, &w,
-                    p->evidence ? json_pack("{s:o?}", "log", json_stringn_nocheck(p->evidence, strlen(p->evidence))) : NULL,
+                    p->evidence
+                        ? json_pack("{s:o?}", "log", json_stringn_nocheck(p->evidence, strlen(p->evidence)))
+                        : NULL,
                     "%s", p->cause ? p->cause : "failed");
 }
 
@@ -225,10 +230,10 @@ static void save_memo(struct tn_placement *p, const struct tn_strategy_memo *bef
         .rollout = p->s->rollout,
         .placement = p->goal->placement,
         .number = p->number,
-        .phase = (char *)(uintptr_t)"memo",
+        .phase = (char *)(uintptr_t) "memo",
         .move = (char *)(uintptr_t) "",
-        .detail = json_pack("{s:i,s:i,s:i}", "failures", p->memo.failures, "progress", p->memo.progress, "direction",
-                            p->spec.direction),
+        .detail = json_pack("{s:i,s:i,s:i}", "failures", p->memo.failures, "progress", p->memo.progress,
+                            "direction", p->spec.direction),
         .at = tn_wall_ms(),
     };
     tn_store_append_later(p->s->store, &r);
@@ -340,7 +345,8 @@ static void continue_numbers(struct tn_placement *p)
     for (size_t i = 0; i < p->world.n; i++) {
         const char *effect = p->world.v[i].effect;
         int64_t n = 0;
-        if (effect && tn_starts_with(effect, prefix) && tn_parse_int(effect + strlen(prefix), &n) && n > p->number)
+        if (effect && tn_starts_with(effect, prefix) && tn_parse_int(effect + strlen(prefix), &n) &&
+            n > p->number)
             p->number = n;
     }
 }

@@ -14,8 +14,8 @@
 /* What is remembered of an instance from look to look. Times are monotonic ms. */
 struct tn_tracked {
     char *name;
-    bool present;      /* in the last observation */
-    bool by_this_run;  /* started by this run */
+    bool present;     /* in the last observation */
+    bool by_this_run; /* started by this run */
     bool was_serving;
     bool settled;
     bool ready;
@@ -61,7 +61,7 @@ struct tn_placement {
 
     pthread_mutex_t lock; /* done list */
     struct tn_job *done;
-    int wake;             /* eventfd: a job came back */
+    int wake; /* eventfd: a job came back */
     int in_flight;
     uint32_t start_hosts[TN_MAX_INSTANCES];
     int starts;
@@ -81,7 +81,8 @@ struct tn_placement {
 
 /* What the plan asks for, as the core wants it. */
 struct tn_strategy_spec tn_strategy_spec_for(const struct tn_goal *g, enum tn_direction direction);
-void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_goal *g, enum tn_direction direction);
+void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_goal *g,
+                       enum tn_direction direction);
 void tn_placement_clear(struct tn_placement *p);
 /* Runs until done, failed, or stopped. Called on its own thread. */
 void tn_placement_run(struct tn_placement *p);

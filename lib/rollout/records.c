@@ -44,7 +44,8 @@ int tn_records_list(struct tn_session *s, const char *service, const char *clust
         const char *rest = docs.v[i].name + strlen(prefix);
         const char *revision = json_string_value(json_object_get(docs.v[i].body, "revision"));
         json_t *spec = json_object_get(docs.v[i].body, "spec");
-        if (sscanf(rest, "%" SCNd64 "%n", &number, &used) != 1 || rest[used] || !revision || !json_is_object(spec))
+        if (sscanf(rest, "%" SCNd64 "%n", &number, &used) != 1 || rest[used] || !revision ||
+            !json_is_object(spec))
             continue;
         TN_GROW(out->v, out->n, out->cap);
         struct tn_kept *k = &out->v[out->n++];
@@ -71,9 +72,10 @@ int tn_records_add(struct tn_session *s, const char *service, const char *cluste
     if (rc >= 0 && (kept.n == 0 || strcmp(kept.v[0].revision, revision) != 0)) {
         tn_autofree char *name = tn_format("%s%08" PRId64, prefix, number + 1);
         char at[32];
-        json_t *existing = NULL, *body = json_pack("{s:s,s:O,s:i,s:s,s:s*}", "revision", revision, "spec", spec,
-                                                   "replicas", replicas, "at",
-                                                   tn_format_time(tn_wall_ms(), at, sizeof(at)), "rollout", s->rollout);
+        json_t *existing = NULL,
+               *body = json_pack("{s:s,s:O,s:i,s:s,s:s*}", "revision", revision, "spec", spec, "replicas",
+                                 replicas, "at", tn_format_time(tn_wall_ms(), at, sizeof(at)), "rollout",
+                                 s->rollout);
         rc = p->ops->doc_create(p, s->cancel, 0, name, body, &existing, err);
         json_decref(existing);
         json_decref(body);

@@ -30,8 +30,9 @@ static void tell_pull(void *arg, const char *text, int64_t current, int64_t tota
         return; /* a layer reports hundreds of times a second */
     p->last = now;
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
-    tn_session_tell(p->s, TN_EV_PULL, &w, json_pack("{s:I,s:I}", "current", (json_int_t)current, "total", (json_int_t)total),
-                    "%s", text);
+    tn_session_tell(p->s, TN_EV_PULL, &w,
+                    json_pack("{s:I,s:I}", "current", (json_int_t)current, "total", (json_int_t)total), "%s",
+                    text);
 }
 
 /* A hook for another machine's host needs a way there, which comes with SSH. */
@@ -48,7 +49,8 @@ static int check_hooks(const struct tn_session *s, const struct tn_goal *g, stru
             for (size_t k = 0; k < c->docker.n_hosts; k++)
                 if (lists[l][i].where == TN_HOOK_HOST && !tn_starts_with(c->docker.hosts[k].url, "unix://"))
                     return tn_error_set(err, TN_EUNSUPPORTED,
-                                        "service '%s': a hook with 'where: host' cannot run on '%s' yet; use local or container",
+                                        "service '%s': a hook with 'where: host' cannot run on '%s' yet; use "
+                                        "local or container",
                                         g->service, c->docker.hosts[k].url);
     return TN_OK;
 }
@@ -58,7 +60,8 @@ static void tell_image(struct tn_session *s, const struct tn_goal *g)
     struct tn_where w = {.service = g->service, .cluster = g->cluster};
     if (g->typed->image)
         tn_session_tell(s, TN_EV_RESOLVE, &w, json_pack("{s:s}", "image", g->typed->image), "%s is %s",
-                        g->plan_service && g->plan_service->image ? g->plan_service->image : "the image", g->typed->image);
+                        g->plan_service && g->plan_service->image ? g->plan_service->image : "the image",
+                        g->typed->image);
 }
 
 static int prepare_goals(struct tn_session *s, struct tn_goals *goals, const struct tn_observation *worlds,
@@ -75,7 +78,8 @@ static int prepare_goals(struct tn_session *s, struct tn_goals *goals, const str
             rc = tn_goal_secrets(s, g, worlds ? &worlds[site - s->sites] : NULL, err);
         struct pull p = {s, g, 0};
         if (rc >= 0 && site->provider->ops->prepare && g->typed->image)
-            rc = site->provider->ops->prepare(site->provider, s->cancel, g->typed, g->typed->image, tell_pull, &p, err);
+            rc = site->provider->ops->prepare(site->provider, s->cancel, g->typed, g->typed->image, tell_pull,
+                                              &p, err);
         if (rc < 0)
             return tn_error_prefix(err, "service '%s'", g->service);
     }
@@ -84,8 +88,8 @@ static int prepare_goals(struct tn_session *s, struct tn_goals *goals, const str
 
 /* ---- the two directions ---- */
 
-static int hooks_of_all(struct tn_session *s, const struct tn_goals *goals, enum tn_hook_when when, const char *resume,
-                        struct tn_error **err)
+static int hooks_of_all(struct tn_session *s, const struct tn_goals *goals, enum tn_hook_when when,
+                        const char *resume, struct tn_error **err)
 {
     int rc = TN_OK;
     if (strcmp(goals->action, "deploy") != 0)
@@ -109,7 +113,8 @@ static void failed_by(struct tn_ran *ran, const struct tn_goals *goals, struct t
         ran->stop = e->code == TN_EUNKNOWN ? TN_ETIMEOUT : e->code; /* exit 6: it asks */
     }
     free(ran->cause);
-    ran->cause = e->hint ? tn_format("%s (%s)", tn_error_message(e), e->hint) : tn_strdup(tn_error_message(e));
+    ran->cause =
+        e->hint ? tn_format("%s (%s)", tn_error_message(e), e->hint) : tn_strdup(tn_error_message(e));
 }
 
 static void forward(struct tn_session *s, struct tn_goals *goals, const char *hook, struct tn_ran *ran)
@@ -142,7 +147,8 @@ static void go_back(struct tn_session *s, const struct tn_goals *goals, struct t
     tn_goals_free(back);
 }
 
-static void turn_round(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *why, struct tn_ran *back)
+static void turn_round(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *why,
+                       struct tn_ran *back)
 {
     struct tn_where w = {0};
     tn_session_tell(s, TN_EV_TURN, &w, NULL, "rolling back: %s", why->cause ? why->cause : "failed");
@@ -167,10 +173,12 @@ static void remember(struct tn_session *s, const struct tn_goals *goals, bool ba
         const char *revision = back ? g->from_revision : g->revision;
         if (!spec)
             continue;
-        struct tn_revision_row row = {g->service, g->cluster, (char *)(uintptr_t)revision, s->rollout, spec, tn_wall_ms()};
+        struct tn_revision_row row = {g->service, g->cluster, (char *)(uintptr_t)revision,
+                                      s->rollout, spec,       tn_wall_ms()};
         int keep = g->plan_service ? g->plan_service->rollout.keep : 3;
         if (tn_store_revision_add(s->store, s->plan->name, s->plan->environment, &row, &e) < 0 ||
-            tn_records_add(s, g->service, g->cluster, revision, spec, back ? g->from_count : g->replicas, keep, &e) < 0)
+            tn_records_add(s, g->service, g->cluster, revision, spec, back ? g->from_count : g->replicas,
+                           keep, &e) < 0)
             tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "revision %s is not recorded: %s", revision,
                             tn_error_message(e));
         tn_error_free(e);
@@ -214,7 +222,7 @@ static int begin_row(struct tn_session *s, const struct tn_goals *goals, struct 
         .app = s->plan->name,
         .environment = s->plan->environment,
         .action = goals->action,
-        .state = (char *)(uintptr_t)"running",
+        .state = (char *)(uintptr_t) "running",
         .actor = s->actor,
         .host = host,
         .version = (char *)(uintptr_t)tn_version(),
@@ -240,9 +248,9 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
 {
     out->rollout = tn_strdup(s->rollout);
     json_decref(out->report);
-    out->report = json_pack("{s:i,s:s,s:s,s:s,s:i,s:s*,s:s*,s:s*,s:s*}", "v", 1, "rollout", s->rollout, "action",
-                            goals->action, "state", out->state, "exit_code", out->exit_code, "cause", out->cause,
-                            "did", out->action, "now", out->now, "next", out->next);
+    out->report = json_pack("{s:i,s:s,s:s,s:s,s:i,s:s*,s:s*,s:s*,s:s*}", "v", 1, "rollout", s->rollout,
+                            "action", goals->action, "state", out->state, "exit_code", out->exit_code,
+                            "cause", out->cause, "did", out->action, "now", out->now, "next", out->next);
     json_t *unfinished = NULL;
     if (!is_unfinished(out) && had_hooks(goals))
         tn_forget_hooks(s);
@@ -251,7 +259,8 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
         if (turned)
             json_object_set_new(unfinished, "turned", json_true());
     }
-    tn_session_tell(s, TN_EV_DONE, NULL, json_pack("{s:s,s:i}", "state", out->state, "exit_code", out->exit_code), "%s: %s",
+    tn_session_tell(s, TN_EV_DONE, NULL,
+                    json_pack("{s:s,s:i}", "state", out->state, "exit_code", out->exit_code), "%s: %s",
                     out->state, out->now ? out->now : "");
     tn_store_rollout_end(s->store, s->rollout, out->state, out->exit_code, out->report, NULL);
     tn_lease_end(TN_TAKE(s->lease), out->state, unfinished, NULL);
@@ -259,7 +268,8 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
 }
 
 /* The lease is held: goals are what they should be, nothing has changed yet. */
-static int get_ready(struct tn_session *s, const struct tn_rollout_start *how, const json_t *prior, struct tn_error **err)
+static int get_ready(struct tn_session *s, const struct tn_rollout_start *how, const json_t *prior,
+                     struct tn_error **err)
 {
     struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));
     int rc = tn_observe_all(s, worlds, err);
@@ -268,8 +278,9 @@ static int get_ready(struct tn_session *s, const struct tn_rollout_start *how, c
     if (rc >= 0)
         rc = begin_row(s, how->goals, err);
     if (rc >= 0)
-        tn_session_tell(s, TN_EV_ROLLOUT, NULL, json_pack("{s:s,s:s,s:s}", "action", how->goals->action, "app", s->plan->name,
-                                                          "environment", s->plan->environment),
+        tn_session_tell(s, TN_EV_ROLLOUT, NULL,
+                        json_pack("{s:s,s:s,s:s}", "action", how->goals->action, "app", s->plan->name,
+                                  "environment", s->plan->environment),
                         "%s %s%s%s", how->goals->action, s->plan->name, s->plan->environment[0] ? " " : "",
                         s->plan->environment);
     if (rc >= 0 && !how->back)
@@ -316,7 +327,8 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
         go_back(s, how->goals, &back);
     } else {
         forward(s, how->goals, how->hook, &ahead);
-        turned = ahead.failed && ahead.on_failure == TN_ON_FAILURE_ROLLBACK && strcmp(how->goals->action, "destroy") != 0;
+        turned = ahead.failed && ahead.on_failure == TN_ON_FAILURE_ROLLBACK &&
+                 strcmp(how->goals->action, "destroy") != 0;
         if (turned)
             turn_round(s, how->goals, &ahead, &back);
     }

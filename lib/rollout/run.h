@@ -7,17 +7,18 @@
 
 /* How a set of placements ended. */
 struct tn_ran {
-    bool done;      /* all of them */
-    bool changed;   /* anything at all was changed */
-    bool failed;    /* one has a verdict of failed */
-    enum tn_code stop; /* TN_OK, or why it stopped without a verdict */
+    bool done;                     /* all of them */
+    bool changed;                  /* anything at all was changed */
+    bool failed;                   /* one has a verdict of failed */
+    enum tn_code stop;             /* TN_OK, or why it stopped without a verdict */
     enum tn_on_failure on_failure; /* of the one that failed */
-    char *cause, *evidence, *who; /* owned */
+    char *cause, *evidence, *who;  /* owned */
     int least_serving;
 };
 void tn_ran_clear(struct tn_ran *r);
 /* Services in depends_on order, those of one level at the same time; backwards for TN_BACK. */
-void tn_run_placements(struct tn_session *s, struct tn_goals *goals, enum tn_direction direction, struct tn_ran *out);
+void tn_run_placements(struct tn_session *s, struct tn_goals *goals, enum tn_direction direction,
+                       struct tn_ran *out);
 
 /* The whole: row in the store, lease, images, hooks, placements, the way back, the end state. `id` NULL = a new one;
  * `back` = the run begins by going back. Takes goals. */

@@ -156,7 +156,8 @@ static bool is_ours(const struct tn_session *s, const struct tn_site *site, cons
            (!i->cluster || strcmp(i->cluster, site->config->name) == 0);
 }
 
-int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observation *out, struct tn_error **err)
+int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observation *out,
+                    struct tn_error **err)
 {
     int rc = site->provider->ops->observe(site->provider, s->cancel, s->plan->name, out, err);
     if (rc < 0)
@@ -185,13 +186,15 @@ static bool port_is_known(const struct tn_session *s, size_t site, size_t host, 
     return false;
 }
 
-int tn_session_pick_port(struct tn_session *s, const struct tn_site *site, size_t host, const struct tn_observation *o)
+int tn_session_pick_port(struct tn_session *s, const struct tn_site *site, size_t host,
+                         const struct tn_observation *o)
 {
     size_t index = (size_t)(site - s->sites);
     int found = 0;
     pthread_mutex_lock(&s->lock);
     for (int port = s->plan->policy.port_first; port <= s->plan->policy.port_last && !found; port++) {
-        if (port_is_known(s, index, host, port, o) || site->provider->ops->port_taken(site->provider, host, port))
+        if (port_is_known(s, index, host, port, o) ||
+            site->provider->ops->port_taken(site->provider, host, port))
             continue;
         TN_GROW(s->picked, s->n_picked, s->cap_picked);
         s->picked[s->n_picked].site = index;

@@ -49,7 +49,7 @@ struct tn_session {
     struct {
         size_t site, host;
         int port;
-    } *picked;
+    } * picked;
     size_t n_picked, cap_picked;
 };
 
@@ -59,7 +59,8 @@ struct tn_edge *tn_session_edge(struct tn_session *s, const char *balancer);
 int tn_edge_open(struct tn_session *s, struct tn_edge *e, struct tn_error **err);
 
 /* Instances of this plan's app and environment on this cluster; strangers and other environments are left out. */
-int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observation *out, struct tn_error **err);
+int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observation *out,
+                    struct tn_error **err);
 /* A host port of policy.port_range that nobody is known to use; reserved for this session. 0 = none left. */
 int tn_session_pick_port(struct tn_session *s, const struct tn_site *site, size_t host,
                          const struct tn_observation *o);

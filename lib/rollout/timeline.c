@@ -9,7 +9,14 @@
 #include "lib/rollout/changes.h"
 #include "lib/rollout/placement.h"
 
-enum { TICK = 50, READY_AFTER = 1000, MOVE_TAKES = 100, END = 24 * 3600 * 1000, MAX_ROWS = 200, MAX_THINGS = 256 };
+enum {
+    TICK = 50,
+    READY_AFTER = 1000,
+    MOVE_TAKES = 100,
+    END = 24 * 3600 * 1000,
+    MAX_ROWS = 200,
+    MAX_THINGS = 256
+};
 
 struct thing {
     struct tn_instance_obs o;
@@ -31,7 +38,8 @@ static void begin(struct ideal *w, const struct tn_goal *g, const struct tn_obse
             continue;
         w->v[w->n++].o = (struct tn_instance_obs){
             .host = (uint32_t)r->host,
-            .target = g->spec && tn_streq(r->revision, g->revision) && tn_goal_secrets_match(g, r->secrets) && !g->fresh,
+            .target = g->spec && tn_streq(r->revision, g->revision) && tn_goal_secrets_match(g, r->secrets) &&
+                      !g->fresh,
             .settled = true,
             .was_serving = true,
             .state = TN_I_READY,
@@ -50,19 +58,14 @@ static void finish(struct ideal *w, int k)
         t->o.rotation = TN_IN;
         t->o.was_serving = true;
         break;
-    case TN_BUSY_SETTLE:
-        t->o.settled = true;
-        break;
+    case TN_BUSY_SETTLE: t->o.settled = true; break;
     case TN_BUSY_DRAIN:
         t->o.rotation = TN_OUT;
         t->o.drained = true;
         break;
-    case TN_BUSY_STOP:
-        w->v[k] = w->v[--w->n];
-        return;
+    case TN_BUSY_STOP: w->v[k] = w->v[--w->n]; return;
     case TN_BUSY_START:
-    case TN_IDLE:
-        break;
+    case TN_IDLE: break;
     }
     t->o.busy = TN_IDLE;
 }
@@ -137,8 +140,8 @@ static bool same_setpoint(const struct tn_setpoint *a, const struct tn_setpoint 
            a->new_traffic_permille == b->new_traffic_permille;
 }
 
-void tn_change_timeline(const struct tn_session *s, const struct tn_goal *g, const struct tn_observation *world,
-                        struct tn_change *c)
+void tn_change_timeline(const struct tn_session *s, const struct tn_goal *g,
+                        const struct tn_observation *world, struct tn_change *c)
 {
     struct ideal *w = tn_alloc(sizeof(*w));
     struct tn_decision *d = tn_alloc(sizeof(*d));
@@ -156,8 +159,12 @@ void tn_change_timeline(const struct tn_session *s, const struct tn_goal *g, con
         pass_time(w);
         for (int k = 0; k < w->n; k++)
             v[k] = w->v[k].o;
-        struct tn_strategy_input in = {
-            .spec = &w->spec, .v = v, .n = w->n, .n_hosts = w->n_hosts, .now = w->now, .gates = TN_GATES_PASS};
+        struct tn_strategy_input in = {.spec = &w->spec,
+                                       .v = v,
+                                       .n = w->n,
+                                       .n_hosts = w->n_hosts,
+                                       .now = w->now,
+                                       .gates = TN_GATES_PASS};
         tn_strategy_next(&in, &memo, d);
         if (!same_setpoint(&d->setpoint, &last)) {
             last = d->setpoint;

@@ -22,7 +22,8 @@ static int nothing(struct tn_outcome *out, const char *now)
     out->exit_code = TN_EXIT_OK;
     out->state = tn_strdup("done");
     out->now = tn_strdup(now);
-    out->report = json_pack("{s:i,s:s,s:i,s:b,s:s}", "v", 1, "state", "done", "exit_code", 0, "changed", 0, "now", now);
+    out->report =
+        json_pack("{s:i,s:s,s:i,s:b,s:s}", "v", 1, "state", "done", "exit_code", 0, "changed", 0, "now", now);
     return TN_EXIT_OK;
 }
 
@@ -70,10 +71,13 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
     json_t *prior = unfinished_goal(s, &left, &e);
     if (e)
         return tn_error_move(err, &e);
-    struct tn_rollout_start how = {.goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
+    struct tn_rollout_start how = {
+        .goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
     if (how.goals && prior) {
-        tn_goals_from_prior(how.goals, prior); /* the claim must tell the true way back from its first moment on */
-        tn_session_tell(s, TN_EV_NOTE, NULL, NULL, "takes over from rollout %s, which was left unfinished", left ? left : "?");
+        tn_goals_from_prior(how.goals,
+                            prior); /* the claim must tell the true way back from its first moment on */
+        tn_session_tell(s, TN_EV_NOTE, NULL, NULL, "takes over from rollout %s, which was left unfinished",
+                        left ? left : "?");
     }
     json_decref(prior);
     return how.goals ? tn_run_rollout(s, &how, out, err) : TN_EFAIL;
@@ -114,8 +118,8 @@ static int add_rollback(struct tn_session *s, const struct tn_goal *now, const c
 }
 
 /* What runs now, as goals without a wish: service, cluster, and where the world stands. */
-static struct tn_goals *goals_of_world(struct tn_session *s, const struct tn_selection *sel, const char *action,
-                                       struct tn_error **err)
+static struct tn_goals *goals_of_world(struct tn_session *s, const struct tn_selection *sel,
+                                       const char *action, struct tn_error **err)
 {
     struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));
     struct tn_goals *g = tn_goals_new(action);
@@ -152,8 +156,8 @@ static int finish(struct tn_session *s, const json_t *goal, const char *id, bool
     return tn_run_rollout(s, &how, out, err);
 }
 
-int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o, struct tn_outcome *out,
-                        struct tn_error **err)
+int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
+                        struct tn_outcome *out, struct tn_error **err)
 {
     tn_autofree char *id = NULL;
     struct tn_error *e = NULL;
@@ -161,7 +165,8 @@ int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_de
     if (e)
         return tn_error_move(err, &e);
     if (goal && !to) {
-        int rc = o->dry_run ? nothing(out, "dry run: nothing was changed") : finish(s, goal, id, true, NULL, o, out, err);
+        int rc = o->dry_run ? nothing(out, "dry run: nothing was changed")
+                            : finish(s, goal, id, true, NULL, o, out, err);
         json_decref(goal);
         return rc;
     }
@@ -187,8 +192,8 @@ int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_de
 
 /* ---- the others ---- */
 
-int tn_session_resume(struct tn_session *s, const char *id, const char *hook, const struct tn_deploy_options *o,
-                      struct tn_outcome *out, struct tn_error **err)
+int tn_session_resume(struct tn_session *s, const char *id, const char *hook,
+                      const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
 {
     tn_autofree char *left = NULL;
     struct tn_error *e = NULL;
@@ -199,7 +204,8 @@ int tn_session_resume(struct tn_session *s, const char *id, const char *hook, co
         return nothing(out, "nothing to resume: no rollout was left unfinished");
     int rc;
     if (id && !tn_starts_with(left ? left : "", id))
-        rc = tn_error_set(err, TN_ENOTFOUND, "rollout '%s' is not the unfinished one, that is %s", id, left ? left : "?");
+        rc = tn_error_set(err, TN_ENOTFOUND, "rollout '%s' is not the unfinished one, that is %s", id,
+                          left ? left : "?");
     else if (o->dry_run)
         rc = nothing(out, "dry run: nothing was changed");
     else
@@ -226,7 +232,9 @@ int tn_session_restart(struct tn_session *s, const struct tn_deploy_options *o, 
         kept++;
     }
     if (rc >= 0 && kept != g->n)
-        rc = tn_error_set(err, TN_EFAIL, "a service that runs is not in the plan, or its spec is not recorded; deploy first");
+        rc =
+            tn_error_set(err, TN_EFAIL,
+                         "a service that runs is not in the plan, or its spec is not recorded; deploy first");
     if (rc >= 0 && g->n == 0)
         rc = tn_error_set(err, TN_ENOTFOUND, "nothing runs that could be restarted");
     if (rc < 0 || o->dry_run) {
@@ -292,5 +300,7 @@ int tn_session_abort(struct tn_session *s, const struct tn_deploy_options *o, st
     if (!held)
         return tn_session_rollback(s, NULL, o, out, err);
     int rc = tn_lease_ask_abort(s, err);
-    return rc < 0 ? rc : nothing(out, "abort was asked for; the running deploy rolls back and ends with exit code 3");
+    return rc < 0
+               ? rc
+               : nothing(out, "abort was asked for; the running deploy rolls back and ends with exit code 3");
 }

@@ -57,15 +57,17 @@ static int look_at_engine(struct tn_placement *p, struct tn_error **err)
     return TN_OK;
 }
 
-static void first_sight(struct tn_placement *p, struct tn_tracked *t, const struct tn_instance *i, int64_t now)
+static void first_sight(struct tn_placement *p, struct tn_tracked *t, const struct tn_instance *i,
+                        int64_t now)
 {
     t->first_seen = now;
     t->out_since = now;
     bool ours = tn_streq(i->rollout, p->s->rollout);
     /* What was there before this run counts as having served: its last requests are waited for. */
     t->was_serving = t->was_serving || !t->by_this_run;
-    t->settled = i->restart_policy ? strcmp(i->restart_policy, p->goal->typed ? p->goal->typed->restart : "no") == 0
-                                   : !ours;
+    t->settled = i->restart_policy
+                     ? strcmp(i->restart_policy, p->goal->typed ? p->goal->typed->restart : "no") == 0
+                     : !ours;
     json_t *spec = i->spec ? json_loads(i->spec, 0, NULL) : NULL;
     t->spec = spec ? tn_service_from_spec(p->goal->service, spec, NULL) : NULL;
     json_decref(spec);
@@ -94,7 +96,8 @@ static bool probed_by_us(const struct tn_placement *p, const struct tn_health *h
 {
     if (!h || h->kind == TN_HEALTH_NONE || h->kind == TN_HEALTH_NATIVE)
         return false;
-    return h->kind != TN_HEALTH_CMD || p->site->config->kind != TN_CLUSTER_DOCKER; /* there the engine runs it */
+    return h->kind != TN_HEALTH_CMD ||
+           p->site->config->kind != TN_CLUSTER_DOCKER; /* there the engine runs it */
 }
 
 struct probe_job {
@@ -110,10 +113,13 @@ static void probe_command(struct probe_job *j)
     struct tn_run_result r = {0};
     struct tn_error *e = NULL;
     struct tn_provider *pr = j->p->site->provider;
-    int rc = pr->ops->exec(pr, j->p->s->cancel, j->i, (const char *const *)j->h->cmd.argv, j->h->timeout, &r, &e);
+    int rc =
+        pr->ops->exec(pr, j->p->s->cancel, j->i, (const char *const *)j->h->cmd.argv, j->h->timeout, &r, &e);
     j->answer.result = rc >= 0 && r.exit_code == 0 ? TN_PROBE_PASS : TN_PROBE_FAIL;
     snprintf(j->answer.text, sizeof(j->answer.text), "command '%s' -> %s", j->h->cmd.argv[0],
-             rc < 0 ? tn_error_message(e) : r.exit_code == 0 ? "0" : "failed");
+             rc < 0             ? tn_error_message(e)
+             : r.exit_code == 0 ? "0"
+                                : "failed");
     tn_error_free(e);
     tn_run_result_clear(&r);
 }
@@ -127,12 +133,14 @@ static void run_probe(void *arg)
         probe_command(j);
     } else if (port == 0) {
         j->answer.result = TN_PROBE_HOPELESS;
-        snprintf(j->answer.text, sizeof(j->answer.text), "it publishes no port '%s'", j->h->port ? j->h->port : "");
+        snprintf(j->answer.text, sizeof(j->answer.text), "it publishes no port '%s'",
+                 j->h->port ? j->h->port : "");
     } else if (j->h->kind == TN_HEALTH_TCP) {
         tn_probe_tcp(j->p->s->cancel, address, port, j->h->timeout, &j->answer);
     } else {
-        tn_autofree char *url = strchr(address, ':') ? tn_format("http://[%s]:%d%s", address, port, j->h->http)
-                                                     : tn_format("http://%s:%d%s", address, port, j->h->http);
+        tn_autofree char *url = strchr(address, ':')
+                                    ? tn_format("http://[%s]:%d%s", address, port, j->h->http)
+                                    : tn_format("http://%s:%d%s", address, port, j->h->http);
         tn_probe_http(j->p->s->http, j->p->s->cancel, url, j->h->expect, NULL, j->h->timeout, &j->answer);
     }
 }
@@ -178,7 +186,8 @@ static void probe_all(struct tn_placement *p, int64_t now)
         const struct tn_instance *i = &p->world.v[k];
         struct tn_tracked *t = tn_placement_tracked(p, i->name);
         const struct tn_health *h = health_of(p, t);
-        if (i->state != TN_RUN_RUNNING || !probed_by_us(p, h) || now < t->next_probe || t->busy == TN_BUSY_STOP)
+        if (i->state != TN_RUN_RUNNING || !probed_by_us(p, h) || now < t->next_probe ||
+            t->busy == TN_BUSY_STOP)
             continue;
         jobs[n] = (struct probe_job){.p = p, .t = t, .i = i, .h = h};
         args[n] = &jobs[n];
@@ -194,7 +203,8 @@ static void probe_all(struct tn_placement *p, int64_t now)
 }
 
 /* Readiness without a probe of ours. */
-static void judge_by_engine(struct tn_placement *p, struct tn_tracked *t, const struct tn_instance *i, int64_t now)
+static void judge_by_engine(struct tn_placement *p, struct tn_tracked *t, const struct tn_instance *i,
+                            int64_t now)
 {
     bool ok = i->state == TN_RUN_RUNNING && (i->health == TN_NATIVE_NONE || i->health == TN_NATIVE_HEALTHY);
     if (ok && !t->ready)
@@ -229,7 +239,8 @@ static enum tn_instance_state state_of(const struct tn_placement *p, const struc
     return t->ready ? TN_I_READY : TN_I_STARTING;
 }
 
-static enum tn_rotation rotation_of(struct tn_placement *p, const struct tn_instance *i, bool target, bool ready)
+static enum tn_rotation rotation_of(struct tn_placement *p, const struct tn_instance *i, bool target,
+                                    bool ready)
 {
     if (!p->spec.has_balancer)
         return ready ? TN_IN : TN_OUT;
@@ -349,20 +360,25 @@ static void run_gate(void *arg)
     struct tn_placement *p = ((void **)arg)[1];
     const struct tn_gate *gate = g->gate;
     if (gate->kind == TN_GATE_HTTP) {
-        tn_probe_http(p->s->http, p->s->cancel, gate->url, gate->expect, gate->body, gate->timeout, &g->answer);
+        tn_probe_http(p->s->http, p->s->cancel, gate->url, gate->expect, gate->body, gate->timeout,
+                      &g->answer);
     } else if (gate->kind == TN_GATE_TCP) {
         const char *colon = strrchr(gate->tcp, ':');
         tn_autofree char *address = tn_strndup(gate->tcp, colon ? (size_t)(colon - gate->tcp) : 0);
-        tn_probe_tcp(p->s->cancel, address, colon ? (int)strtol(colon + 1, NULL, 10) : 0, gate->timeout, &g->answer);
+        tn_probe_tcp(p->s->cancel, address, colon ? (int)strtol(colon + 1, NULL, 10) : 0, gate->timeout,
+                     &g->answer);
     } else {
         struct tn_run_result r = {0};
         struct tn_error *e = NULL;
         struct tn_host *h = tn_host_local();
-        int rc = h->ops->run(h, p->s->cancel, (const char *const *)gate->cmd.argv, NULL, gate->timeout, &r, &e);
+        int rc =
+            h->ops->run(h, p->s->cancel, (const char *const *)gate->cmd.argv, NULL, gate->timeout, &r, &e);
         g->answer.result = rc >= 0 && r.exit_code == 0 ? TN_PROBE_PASS : TN_PROBE_FAIL;
         g->answer.answered = rc >= 0;
         snprintf(g->answer.text, sizeof(g->answer.text), "command '%s' -> %s%.120s", gate->cmd.argv[0],
-                 rc < 0 ? tn_error_message(e) : r.exit_code == 0 ? "0 " : "failed: ",
+                 rc < 0             ? tn_error_message(e)
+                 : r.exit_code == 0 ? "0 "
+                                    : "failed: ",
                  r.err_text.data ? r.err_text.data : "");
         tn_error_free(e);
         tn_run_result_clear(&r);
@@ -379,8 +395,8 @@ static void judge_gate(struct tn_placement *p, struct tn_gate_state *g, int64_t 
     g->next = now + g->gate->interval;
     g->failed = g->failures > g->gate->failure_limit || g->errors > g->gate->error_limit;
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
-    tn_session_tell(p->s, TN_EV_GATE, &w, json_pack("{s:s,s:b}", "gate", g->gate->name, "pass", pass), "%s: %s (%s)",
-                    g->gate->name, pass ? "passes" : "fails", g->answer.text);
+    tn_session_tell(p->s, TN_EV_GATE, &w, json_pack("{s:s,s:b}", "gate", g->gate->name, "pass", pass),
+                    "%s: %s (%s)", g->gate->name, pass ? "passes" : "fails", g->answer.text);
 }
 
 /* Gates watch from the first candidate that gets traffic on; they hold back what serves until each passed `count`
@@ -438,8 +454,8 @@ json_t *tn_placement_snapshot(const struct tn_placement *p)
             if (strcmp(p->tracked[n].name, i->name) == 0)
                 t = &p->tracked[n];
         json_array_append_new(list, json_pack("{s:s,s:s,s:s?,s:s,s:b,s:I,s:s*}", "name", i->name, "host",
-                                              p->site->provider->host_names[i->host], "revision", i->revision, "state",
-                                              state_word(o, i), "new", o->target, "started_at",
+                                              p->site->provider->host_names[i->host], "revision", i->revision,
+                                              "state", state_word(o, i), "new", o->target, "started_at",
                                               (json_int_t)i->started_at, "probe",
                                               t && t->answer.text[0] ? t->answer.text : NULL));
     }

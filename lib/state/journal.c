@@ -28,8 +28,8 @@ void tn_records_clear(struct tn_records *r)
 /* The canonical record: a JSON array, so that no field can run into its neighbour. */
 static void chain_hash(const char *before, const struct tn_record *r, char out[TN_SHA256_HEX])
 {
-    json_t *a = json_pack("[s,s,s,I,s,s,s?,O?,I]", before, r->rollout, r->placement, (json_int_t)r->number, r->phase,
-                          r->move, r->instance, r->detail, (json_int_t)r->at);
+    json_t *a = json_pack("[s,s,s,I,s,s,s?,O?,I]", before, r->rollout, r->placement, (json_int_t)r->number,
+                          r->phase, r->move, r->instance, r->detail, (json_int_t)r->at);
     tn_autofree char *text = a ? json_dumps(a, JSON_COMPACT | JSON_SORT_KEYS) : tn_strdup("");
     json_decref(a);
     tn_sha256_hex(text, strlen(text), out);
@@ -59,10 +59,11 @@ static int op_append(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error
     if (rc < 0)
         return rc;
     chain_hash(before, r, hash);
-    sqlite3_stmt *st = store_prepare(db,
-                                     "INSERT INTO journal(rollout,placement,number,phase,move,instance,detail,at,hash)"
-                                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
-                                     err);
+    sqlite3_stmt *st =
+        store_prepare(db,
+                      "INSERT INTO journal(rollout,placement,number,phase,move,instance,detail,at,hash)"
+                      " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+                      err);
     if (!st)
         return TN_EIO;
     store_bind_text(st, 1, r->rollout);
@@ -151,8 +152,8 @@ static int op_last_number(struct tn_store *s, sqlite3 *db, void *arg, struct tn_
 {
     (void)s;
     struct journal_args *a = arg;
-    store_autostmt *st =
-        store_prepare(db, "SELECT coalesce(max(number),0) FROM journal WHERE rollout=?1 AND placement=?2", err);
+    store_autostmt *st = store_prepare(
+        db, "SELECT coalesce(max(number),0) FROM journal WHERE rollout=?1 AND placement=?2", err);
     if (!st)
         return TN_EIO;
     store_bind_text(st, 1, a->rollout);
@@ -192,7 +193,8 @@ static int op_verify(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error
         if (at != ++expected)
             return tn_error_set(err, TN_EPROTO, "journal: record %lld is missing", (long long)expected);
         if (!same)
-            return tn_error_set(err, TN_EPROTO, "journal: record %lld was changed, or one before it is missing",
+            return tn_error_set(err, TN_EPROTO,
+                                "journal: record %lld was changed, or one before it is missing",
                                 (long long)at);
         memcpy(before, hash, sizeof(before));
     }
@@ -243,7 +245,8 @@ static int op_events(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error
 {
     (void)s;
     const struct event_args *a = arg;
-    store_autostmt *st = store_prepare(db, "SELECT seq,line FROM events WHERE rollout=?1 AND seq>?2 ORDER BY seq", err);
+    store_autostmt *st =
+        store_prepare(db, "SELECT seq,line FROM events WHERE rollout=?1 AND seq>?2 ORDER BY seq", err);
     if (!st)
         return TN_EIO;
     store_bind_text(st, 1, a->rollout);

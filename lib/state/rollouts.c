@@ -27,10 +27,11 @@ static int op_begin(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error 
 {
     (void)s;
     const struct tn_rollout_row *r = arg;
-    sqlite3_stmt *st = store_prepare(db,
-                                     "INSERT OR REPLACE INTO rollouts(id,app,environment,action,state,actor,host,version,"
-                                     "began,goal) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
-                                     err);
+    sqlite3_stmt *st =
+        store_prepare(db,
+                      "INSERT OR REPLACE INTO rollouts(id,app,environment,action,state,actor,host,version,"
+                      "began,goal) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+                      err);
     if (!st)
         return TN_EIO;
     const char *texts[] = {r->id, r->app, r->environment, r->action, r->state, r->actor, r->host, r->version};
@@ -57,10 +58,11 @@ static int op_end(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error **
 {
     (void)s;
     const struct end_args *a = arg;
-    sqlite3_stmt *st = store_prepare(db,
-                                     a->ended ? "UPDATE rollouts SET state=?2, exit_code=?3, result=?4, ended=?5 WHERE id=?1"
-                                              : "UPDATE rollouts SET state=?2 WHERE id=?1",
-                                     err);
+    sqlite3_stmt *st =
+        store_prepare(db,
+                      a->ended ? "UPDATE rollouts SET state=?2, exit_code=?3, result=?4, ended=?5 WHERE id=?1"
+                               : "UPDATE rollouts SET state=?2 WHERE id=?1",
+                      err);
     if (!st)
         return TN_EIO;
     store_bind_text(st, 1, a->id);
@@ -73,8 +75,8 @@ static int op_end(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error **
     return store_finish(db, st, err);
 }
 
-int tn_store_rollout_end(struct tn_store *s, const char *id, const char *state, int exit_code, const json_t *result,
-                         struct tn_error **err)
+int tn_store_rollout_end(struct tn_store *s, const char *id, const char *state, int exit_code,
+                         const json_t *result, struct tn_error **err)
 {
     struct end_args a = {id, state, exit_code, result, true};
     return store_call(s, op_end, &a, err);
@@ -91,7 +93,8 @@ int tn_store_rollout_state(struct tn_store *s, const char *id, const char *state
 
 static void read_row(sqlite3_stmt *st, struct tn_rollout_row *r)
 {
-    char **texts[] = {&r->id, &r->app, &r->environment, &r->action, &r->state, &r->actor, &r->host, &r->version};
+    char **texts[] = {&r->id,    &r->app,   &r->environment, &r->action,
+                      &r->state, &r->actor, &r->host,        &r->version};
     for (size_t i = 0; i < TN_COUNT(texts); i++)
         *texts[i] = store_text(st, (int)i);
     r->began = sqlite3_column_int64(st, 8);
@@ -139,7 +142,8 @@ int tn_store_rollouts(struct tn_store *s, const char *app, const char *environme
     return store_call(s, op_list, &a, err);
 }
 
-int tn_store_rollout_find(struct tn_store *s, const char *id, struct tn_rollout_row *out, struct tn_error **err)
+int tn_store_rollout_find(struct tn_store *s, const char *id, struct tn_rollout_row *out,
+                          struct tn_error **err)
 {
     struct tn_rollout_rows rows = {0};
     struct list_args a = {.id = id, .limit = 2, .out = &rows};
@@ -167,10 +171,11 @@ static int op_revision_add(struct tn_store *s, sqlite3 *db, void *arg, struct tn
 {
     (void)s;
     const struct revision_args *a = arg;
-    sqlite3_stmt *st = store_prepare(db,
-                                     "INSERT INTO revisions(app,environment,service,cluster,revision,rollout,spec,at)"
-                                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
-                                     err);
+    sqlite3_stmt *st =
+        store_prepare(db,
+                      "INSERT INTO revisions(app,environment,service,cluster,revision,rollout,spec,at)"
+                      " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                      err);
     if (!st)
         return TN_EIO;
     const char *texts[] = {a->app,          a->environment,   a->row->service,
@@ -215,8 +220,8 @@ static int op_revisions(struct tn_store *s, sqlite3 *db, void *arg, struct tn_er
     return TN_OK;
 }
 
-int tn_store_revisions(struct tn_store *s, const char *app, const char *environment, struct tn_revision_rows *out,
-                       struct tn_error **err)
+int tn_store_revisions(struct tn_store *s, const char *app, const char *environment,
+                       struct tn_revision_rows *out, struct tn_error **err)
 {
     struct revision_args a = {.app = app, .environment = environment, .out = out};
     return store_call(s, op_revisions, &a, err);

@@ -25,17 +25,21 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT);"
     "INSERT OR IGNORE INTO meta VALUES('schema','1');"
     "CREATE TABLE IF NOT EXISTS rollouts(id TEXT PRIMARY KEY, app TEXT NOT NULL, environment TEXT NOT NULL,"
-    " action TEXT NOT NULL, state TEXT NOT NULL, actor TEXT, host TEXT, version TEXT, began INTEGER, ended INTEGER,"
+    " action TEXT NOT NULL, state TEXT NOT NULL, actor TEXT, host TEXT, version TEXT, began INTEGER, ended "
+    "INTEGER,"
     " exit_code INTEGER, goal TEXT, result TEXT);"
     "CREATE TABLE IF NOT EXISTS journal(seq INTEGER PRIMARY KEY AUTOINCREMENT, rollout TEXT NOT NULL,"
-    " placement TEXT NOT NULL, number INTEGER NOT NULL, phase TEXT NOT NULL, move TEXT NOT NULL, instance TEXT,"
+    " placement TEXT NOT NULL, number INTEGER NOT NULL, phase TEXT NOT NULL, move TEXT NOT NULL, instance "
+    "TEXT,"
     " detail TEXT, at INTEGER NOT NULL, hash TEXT NOT NULL);"
     "CREATE INDEX IF NOT EXISTS journal_rollout ON journal(rollout, placement, number);"
-    "CREATE TABLE IF NOT EXISTS events(seq INTEGER PRIMARY KEY AUTOINCREMENT, rollout TEXT NOT NULL, at INTEGER,"
+    "CREATE TABLE IF NOT EXISTS events(seq INTEGER PRIMARY KEY AUTOINCREMENT, rollout TEXT NOT NULL, at "
+    "INTEGER,"
     " line TEXT NOT NULL);"
     "CREATE INDEX IF NOT EXISTS events_rollout ON events(rollout);"
     "CREATE TABLE IF NOT EXISTS revisions(seq INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL,"
-    " environment TEXT NOT NULL, service TEXT NOT NULL, cluster TEXT NOT NULL, revision TEXT NOT NULL, rollout TEXT,"
+    " environment TEXT NOT NULL, service TEXT NOT NULL, cluster TEXT NOT NULL, revision TEXT NOT NULL, "
+    "rollout TEXT,"
     " spec TEXT NOT NULL, at INTEGER NOT NULL);";
 
 static int db_error(sqlite3 *db, const char *what, struct tn_error **err)
@@ -43,7 +47,8 @@ static int db_error(sqlite3 *db, const char *what, struct tn_error **err)
     int code = sqlite3_errcode(db);
     tn_error_set(err, TN_EIO, "state store: %s: %s", what, sqlite3_errmsg(db));
     if (code == SQLITE_FULL)
-        tn_error_hint(err, "the disk that holds the state folder is full; free some space, then: turnout resume");
+        tn_error_hint(err,
+                      "the disk that holds the state folder is full; free some space, then: turnout resume");
     return TN_EIO;
 }
 
@@ -160,8 +165,8 @@ static void enqueue(struct tn_store *s, struct store_op *op, bool wake)
         pthread_cond_signal(&s->work);
 }
 
-int store_call(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **), void *arg,
-               struct tn_error **err)
+int store_call(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **),
+               void *arg, struct tn_error **err)
 {
     struct store_op op = {.run = run, .arg = arg};
     pthread_mutex_lock(&s->lock);
@@ -175,8 +180,8 @@ int store_call(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void
     return op.rc;
 }
 
-void store_later(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **), void *arg,
-                 void (*free_arg)(void *))
+void store_later(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **),
+                 void *arg, void (*free_arg)(void *))
 {
     struct store_op *op = tn_alloc(sizeof(*op));
     *op = (struct store_op){.run = run, .arg = arg, .free_arg = free_arg};
@@ -205,7 +210,8 @@ static char *database_path(const char *where, struct tn_error **err)
     if (tn_starts_with(where, "sqlite:"))
         return tn_strdup(where + strlen("sqlite:"));
     if (strstr(where, "://")) {
-        tn_error_set(err, TN_EUNSUPPORTED, "state '%s': this build keeps state in sqlite:PATH or a folder only", where);
+        tn_error_set(err, TN_EUNSUPPORTED,
+                     "state '%s': this build keeps state in sqlite:PATH or a folder only", where);
         return NULL;
     }
     return tn_format("%s/turnout.db", where);
@@ -214,18 +220,20 @@ static char *database_path(const char *where, struct tn_error **err)
 static int open_database(struct tn_store *s, struct tn_error **err)
 {
     mode_t old = umask(077);
-    int rc = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite3_open_v2(s->path, &s->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_busy_timeout(s->db, 10000);
-        rc = sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;", NULL, NULL,
-                          NULL);
+        rc = sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+                          NULL, NULL, NULL);
     }
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(s->db, schema, NULL, NULL, NULL);
     umask(old);
     if (rc == SQLITE_OK)
         return TN_OK;
-    tn_error_set(err, TN_EIO, "state store '%s': %s", s->path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
+    tn_error_set(err, TN_EIO, "state store '%s': %s", s->path,
+                 s->db ? sqlite3_errmsg(s->db) : "out of memory");
     return tn_error_hint(err, "name another state folder with --state or TURNOUT_STATE");
 }
 

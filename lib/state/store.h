@@ -42,14 +42,15 @@ struct tn_rollout_rows {
 void tn_rollout_rows_clear(struct tn_rollout_rows *r);
 
 int tn_store_rollout_begin(struct tn_store *s, const struct tn_rollout_row *r, struct tn_error **err);
-int tn_store_rollout_end(struct tn_store *s, const char *id, const char *state, int exit_code, const json_t *result,
-                         struct tn_error **err);
+int tn_store_rollout_end(struct tn_store *s, const char *id, const char *state, int exit_code,
+                         const json_t *result, struct tn_error **err);
 int tn_store_rollout_state(struct tn_store *s, const char *id, const char *state, struct tn_error **err);
 /* Newest first; app NULL = all; limit 0 = all. */
 int tn_store_rollouts(struct tn_store *s, const char *app, const char *environment, int limit,
                       struct tn_rollout_rows *out, struct tn_error **err);
 /* By id or a unique beginning of one. TN_ENOTFOUND. */
-int tn_store_rollout_find(struct tn_store *s, const char *id, struct tn_rollout_row *out, struct tn_error **err);
+int tn_store_rollout_find(struct tn_store *s, const char *id, struct tn_rollout_row *out,
+                          struct tn_error **err);
 
 /* One record of the journal. `number` counts within (rollout, placement) and names the effect. */
 struct tn_record {
@@ -96,7 +97,7 @@ struct tn_revision_rows {
 void tn_revision_rows_clear(struct tn_revision_rows *r);
 int tn_store_revision_add(struct tn_store *s, const char *app, const char *environment,
                           const struct tn_revision_row *r, struct tn_error **err);
-int tn_store_revisions(struct tn_store *s, const char *app, const char *environment, struct tn_revision_rows *out,
-                       struct tn_error **err);
+int tn_store_revisions(struct tn_store *s, const char *app, const char *environment,
+                       struct tn_revision_rows *out, struct tn_error **err);
 
 #endif

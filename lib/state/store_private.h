@@ -17,11 +17,11 @@ struct store_op {
     bool done;
 };
 /* Runs and waits until the transaction it was part of is on disk. */
-int store_call(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **), void *arg,
-               struct tn_error **err);
+int store_call(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **),
+               void *arg, struct tn_error **err);
 /* Rides on the next commit; takes `arg`. */
-void store_later(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **), void *arg,
-                 void (*free_arg)(void *));
+void store_later(struct tn_store *s, int (*run)(struct tn_store *, sqlite3 *, void *, struct tn_error **),
+                 void *arg, void (*free_arg)(void *));
 
 /* Statement helpers: prepare, bind text/int by position, step to the end. */
 sqlite3_stmt *store_prepare(sqlite3 *db, const char *sql, struct tn_error **err);

@@ -16,13 +16,13 @@
 
 /* What one pass over the world gives. */
 struct census {
-    int exist;        /* all instances and starts in flight */
-    int target;       /* of the wanted revision, failed ones not counted, starts in flight counted */
-    int other;        /* of other revisions, in whatever state */
-    int available;    /* ready, in rotation, nothing in flight that takes it out */
+    int exist;     /* all instances and starts in flight */
+    int target;    /* of the wanted revision, failed ones not counted, starts in flight counted */
+    int other;     /* of other revisions, in whatever state */
+    int available; /* ready, in rotation, nothing in flight that takes it out */
     int target_available;
     int target_unsettled;
-    int failed;       /* target instances that have failed */
+    int failed; /* target instances that have failed */
     int unknown;
     int busy;         /* moves in flight */
     int first_failed; /* index, or -1 */
@@ -30,7 +30,8 @@ struct census {
 
 static bool serves(const struct tn_instance_obs *i)
 {
-    return i->state == TN_I_READY && i->rotation == TN_IN && i->busy != TN_BUSY_DRAIN && i->busy != TN_BUSY_STOP;
+    return i->state == TN_I_READY && i->rotation == TN_IN && i->busy != TN_BUSY_DRAIN &&
+           i->busy != TN_BUSY_STOP;
 }
 
 /* Not ready in time is failed, too. */
@@ -117,7 +118,8 @@ static void wait_for(struct tn_decision *out, enum tn_wait why, int64_t until)
     out->wait_until = until;
 }
 
-static bool is_old_enough(const struct tn_strategy_input *in, const struct tn_instance_obs *i, struct tn_decision *out)
+static bool is_old_enough(const struct tn_strategy_input *in, const struct tn_instance_obs *i,
+                          struct tn_decision *out)
 {
     int64_t at = i->ready_since + min_healthy(in->spec);
     if (in->now >= at)
@@ -158,7 +160,8 @@ static bool is_weak(const struct tn_strategy_input *in, const struct tn_instance
     return i->state == TN_I_STARTING && (i->rotation == TN_IN || (!in->spec->has_balancer && i->was_serving));
 }
 
-static bool is_drained(const struct tn_strategy_input *in, const struct tn_instance_obs *i, struct tn_decision *out)
+static bool is_drained(const struct tn_strategy_input *in, const struct tn_instance_obs *i,
+                       struct tn_decision *out)
 {
     if (!in->spec->has_balancer || i->drained || !i->was_serving)
         return true;
@@ -179,7 +182,8 @@ static void take_out(const struct tn_strategy_input *in, int k, struct tn_decisi
 }
 
 /* Failed candidates go: they hold a place under the surge limit. Out of the balancer first. */
-static void discard_failed(const struct tn_strategy_input *in, struct tn_strategy_memo *memo, struct tn_decision *out)
+static void discard_failed(const struct tn_strategy_input *in, struct tn_strategy_memo *memo,
+                           struct tn_decision *out)
 {
     for (int k = 0; k < in->n; k++) {
         const struct tn_instance_obs *i = &in->v[k];
@@ -193,7 +197,8 @@ static void discard_failed(const struct tn_strategy_input *in, struct tn_strateg
     }
 }
 
-static bool delay_holds(const struct tn_strategy_input *in, const struct tn_strategy_memo *memo, struct tn_decision *out)
+static bool delay_holds(const struct tn_strategy_input *in, const struct tn_strategy_memo *memo,
+                        struct tn_decision *out)
 {
     if (in->spec->direction == TN_BACK || in->spec->delay == 0 || memo->last_admit == 0)
         return false;
@@ -215,7 +220,8 @@ static bool gates_hold(const struct tn_strategy_input *in, struct tn_decision *o
 static bool may_leave(const struct tn_strategy_input *in, const struct tn_decision *out, int k, int surplus)
 {
     const struct tn_instance_obs *i = &in->v[k];
-    if (i->state == TN_I_UNKNOWN || i->busy != TN_IDLE || i->rotation == TN_ROTATION_UNKNOWN || planned(out, k))
+    if (i->state == TN_I_UNKNOWN || i->busy != TN_IDLE || i->rotation == TN_ROTATION_UNKNOWN ||
+        planned(out, k))
         return false;
     return !i->target || (surplus > 0 && !has_failed(in, i));
 }
@@ -239,7 +245,8 @@ static void clear_away(const struct tn_strategy_input *in, struct census *c, str
 }
 
 /* The serving instance that leaves first: other revisions before the target, the younger before the older. */
-static int next_to_leave(const struct tn_strategy_input *in, const struct census *c, const struct tn_decision *out)
+static int next_to_leave(const struct tn_strategy_input *in, const struct census *c,
+                         const struct tn_decision *out)
 {
     int best = -1;
     for (int k = 0; k < in->n; k++) {
@@ -309,7 +316,8 @@ static void grow(const struct tn_strategy_input *in, const struct census *c, str
     }
 }
 
-static void note_progress(const struct tn_strategy_input *in, const struct census *c, struct tn_strategy_memo *memo)
+static void note_progress(const struct tn_strategy_input *in, const struct census *c,
+                          struct tn_strategy_memo *memo)
 {
     /* Others gone counts, so that a slow drain at the end is progress too; bounded, so that flapping is not. */
     int32_t progress = c->target_available * 2 - c->other;
@@ -349,8 +357,8 @@ static int64_t progress_deadline(const struct tn_strategy_spec *s)
     return s->progress_deadline + s->delay + (s->has_balancer ? s->drain_cap : 0);
 }
 
-static bool must_stop(const struct tn_strategy_input *in, const struct census *c, const struct tn_strategy_memo *memo,
-                      struct tn_decision *out)
+static bool must_stop(const struct tn_strategy_input *in, const struct census *c,
+                      const struct tn_strategy_memo *memo, struct tn_decision *out)
 {
     if (memo->failures + c->failed > failures_allowed(in->spec))
         fail(out, TN_FAILURE_INSTANCE, c->first_failed);
@@ -396,7 +404,8 @@ static void fill_setpoint(const struct tn_strategy_input *in, const struct censu
     };
 }
 
-void tn_strategy_next(const struct tn_strategy_input *in, struct tn_strategy_memo *memo, struct tn_decision *out)
+void tn_strategy_next(const struct tn_strategy_input *in, struct tn_strategy_memo *memo,
+                      struct tn_decision *out)
 {
     memset(out, 0, sizeof(*out));
     out->culprit = -1;
@@ -424,8 +433,14 @@ void tn_strategy_next(const struct tn_strategy_input *in, struct tn_strategy_mem
 const char *tn_wait_name(enum tn_wait w)
 {
     static const char *const names[] = {
-        "nothing",         "moves in flight", "a candidate to be ready",         "min_healthy_time",
-        "the delay",       "running requests", "gates", "a host or balancer that does not answer",
+        "nothing",
+        "moves in flight",
+        "a candidate to be ready",
+        "min_healthy_time",
+        "the delay",
+        "running requests",
+        "gates",
+        "a host or balancer that does not answer",
     };
     return (unsigned)w < sizeof(names) / sizeof(*names) ? names[w] : "?";
 }

@@ -542,9 +542,18 @@ def versions_served(port, count=20, path="/"):
 
 
 def unix_command(path, command, timeout=5.0):
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
+    try:
+        # By descriptor: the whole path may be longer than a socket's address can be.
+        return _unix_command(f"/proc/self/fd/{folder}/{os.path.basename(path)}", command, timeout)
+    finally:
+        os.close(folder)
+
+
+def _unix_command(path, command, timeout):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(timeout)
-        sock.connect(str(path))
+        sock.connect(path)
         sock.sendall(command.encode() + b"\n")
         sock.shutdown(socket.SHUT_WR)
         parts = []

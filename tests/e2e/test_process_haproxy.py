@@ -307,8 +307,8 @@ def test_destroy_leaves_nothing(case):
     port, balancers = case.managed()
     case.plan(balancers=balancers)
     case.deploy("v1")
-    assert case.turnout("destroy", "--yes").rc != 0, "destroy needs the name"
-    assert len(case.instances()) == 3
+    wrong = case.turnout("destroy", "--yes", "--confirm", "other")
+    assert wrong.rc == 64 and len(case.instances()) == 3, repr(wrong)
     run = case.turnout("destroy", "--yes", "--confirm", case.app)
     assert run.rc == 0, repr(run)
     assert case.instances() == [] and case.shims() == []

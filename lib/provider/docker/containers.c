@@ -143,14 +143,36 @@ static int update_policy(struct tn_docker *d, size_t host, struct tn_cancel *c, 
     return code;
 }
 
+/* The spec that the instance was made from: as observed, else from its label. NULL when it has none that reads. */
+static int spec_of(struct tn_docker *d, struct tn_cancel *c, const struct tn_instance *i, json_t **out,
+                   struct tn_error **err)
+{
+    json_t *owner = NULL;
+    struct tn_inspect in = {0};
+    int code = i->spec != NULL ? TN_OK : tn_engine_inspect(d, i->host, c, i->id, &owner, &in, err);
+    const char *text = i->spec != NULL ? i->spec : tn_docker_text(in.labels, TN_LABEL_SPEC);
+    *out = code == TN_OK && text != NULL ? json_loads(text, 0, NULL) : NULL;
+    json_decref(owner);
+    return code;
+}
+
+static bool has_aliases(const struct tn_service *s)
+{
+    for (size_t k = 0; k < s->n_networks; k++)
+        if (s->networks[k].aliases.n > 0)
+            return true;
+    return false;
+}
+
 /* Aliases come with the policy: both say that the instance is confirmed. */
 static int join_aliases(struct tn_docker *d, struct tn_cancel *c, const struct tn_instance *i,
                         struct tn_error **err)
 {
-    json_t *spec = i->spec != NULL ? json_loads(i->spec, 0, NULL) : NULL;
-    if (json_object_size(json_object_get(spec, "networks")) == 0) {
+    json_t *spec = NULL;
+    int code = spec_of(d, c, i, &spec, err);
+    if (code != TN_OK || json_object_size(json_object_get(spec, "networks")) == 0) {
         json_decref(spec);
-        return TN_OK;
+        return code;
     }
     struct tn_error *why = NULL;
     struct tn_service *service = tn_service_from_spec(i->service, spec, &why);
@@ -159,10 +181,7 @@ static int join_aliases(struct tn_docker *d, struct tn_cancel *c, const struct t
         tn_error_prefix(&why, "container '%s'", i->name);
         return tn_error_move(err, &why);
     }
-    bool waiting = false;
-    for (size_t k = 0; k < service->n_networks; k++)
-        waiting = waiting || service->networks[k].aliases.n > 0;
-    int code = waiting ? tn_docker_join_aliases(d, i, c, service, err) : TN_OK;
+    code = has_aliases(service) ? tn_docker_join_aliases(d, i, c, service, err) : TN_OK;
     tn_service_free_spec(service);
     return code;
 }
@@ -236,13 +255,15 @@ static int stop_id(struct tn_docker *d, const struct tn_instance *i, struct tn_c
     return code == TN_ENOTFOUND ? TN_OK : code;
 }
 
+/* The application and the environment are the plan's; another environment's container is a stranger's. */
 static int check_is_ours(struct tn_docker *d, const struct tn_instance *i, const struct tn_inspect *in,
                          struct tn_error **err)
 {
+    const struct tn_plan *plan = d->base.plan;
     const char *app = tn_docker_text(in->labels, TN_LABEL_APP);
     const char *environment = tn_docker_text(in->labels, TN_LABEL_ENV);
-    if (tn_streq(app, d->base.plan->name) &&
-        (i->environment == NULL || tn_streq(environment != NULL ? environment : "", i->environment)))
+    const char *mine = plan->environment != NULL ? plan->environment : "";
+    if (tn_streq(app, plan->name) && tn_streq(environment != NULL ? environment : "", mine))
         return TN_OK;
     return tn_error_set(err, TN_ESTRANGER,
                         "container '%s' (id %.12s): does not carry our labels, not removed", i->name, in->id);

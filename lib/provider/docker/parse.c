@@ -143,8 +143,9 @@ static void read_instance(struct tn_instance *i, const json_t *c, const char *na
     i->id = tn_strdup(tn_docker_text(c, "Id"));
     tn_docker_status(status, &i->health, &i->exit_code);
     i->exit_signal = tn_docker_signal_of(i->exit_code);
-    if (i->state != TN_RUN_RUNNING || tn_streq(state, "paused"))
-        i->detail = tn_strdup(status);
+    bool ordinary = tn_streq(state, "running") || tn_streq(state, "created") || tn_streq(state, "exited");
+    if (!ordinary || (i->state == TN_RUN_EXITED && i->exit_code < 0))
+        i->detail = tn_strdup(status); /* else state and exit code say it all */
     json_int_t created = json_integer_value(json_object_get(c, "Created"));
     if (i->state != TN_RUN_CREATED && created > 0 && created < SECONDS_MAX)
         i->started_at = (int64_t)created * 1000;

@@ -101,6 +101,14 @@ static void test_escape_with_intermediates(void **state)
     check_rows(rows, TN_COUNT(rows));
 }
 
+/* A line ends where it ends: an ESC before the newline does not join two lines. */
+static void test_newline_after_escape(void **state)
+{
+    (void)state;
+    tn_autofree char *lines = filtered("a\033\nb", 4, true);
+    assert_string_equal(lines, "a\nb");
+}
+
 /* Whatever a sequence that is cut looks like, no ESC comes out, and a new sequence in it is not passed on. */
 static void test_cut_sequences(void **state)
 {
@@ -117,7 +125,7 @@ static void test_cut_sequences(void **state)
         {"x\033[3\ny", "x y"}, /* a control character ends it */
     };
     check_rows(rows, TN_COUNT(rows));
-    tn_autofree char *lines = filtered("x\033]0;never ended\nnext", 20, true);
+    tn_autofree char *lines = filtered("x\033]0;never ended\nnext", 21, true);
     assert_string_equal(lines, "x\nnext");
 }
 
@@ -230,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_newlines),
         cmocka_unit_test(test_escape_sequences),
         cmocka_unit_test(test_escape_with_intermediates),
+        cmocka_unit_test(test_newline_after_escape),
         cmocka_unit_test(test_cut_sequences),
         cmocka_unit_test(test_c1),
         cmocka_unit_test(test_bidi_and_hidden),

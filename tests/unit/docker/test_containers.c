@@ -246,6 +246,28 @@ static void aliases_come_with_the_policy(void **state)
     world_close(&w);
 }
 
+/* A caller that did not keep the spec: the label has it. */
+static void the_spec_is_read_from_the_label(void **state)
+{
+    (void)state;
+    static const struct fake_row rows[] = {
+        {"GET /containers/" ID "/json", 0, 200,
+         INSPECTED(RUNNING,
+                   "{\"turnout.spec\":\"{\\\"networks\\\":{\\\"n\\\":{\\\"aliases\\\":[\\\"api\\\"]}}}\"}"),
+         false, 0},
+        {"POST /networks/n/connect", 0, 200, NULL, false, 0},
+        {"POST /containers/" ID "/update", 0, 200, "{}", false, 0},
+        {0},
+    };
+    struct world w;
+    world_open(&w, rows, NULL);
+    struct tn_instance i = instance();
+    i.service = (char *)"web";
+    assert_int_equal(w.p->ops->set_restart(w.p, NULL, &i, "always", &w.err), TN_OK);
+    assert_int_equal(fake_engine_count(w.engine, "POST /networks/n/connect"), 1);
+    world_close(&w);
+}
+
 static void a_policy_that_is_set_is_remembered(void **state)
 {
     (void)state;
@@ -255,10 +277,12 @@ static void a_policy_that_is_set_is_remembered(void **state)
     struct world w;
     world_open(&w, rows, NULL);
     struct tn_instance i = instance();
+    i.spec = (char *)"{}";
     assert_int_equal(w.p->ops->set_restart(w.p, NULL, &i, "unless-stopped", &w.err), TN_OK);
     struct tn_observation o;
     assert_int_equal(w.p->ops->observe(w.p, NULL, "shop", &o, &w.err), TN_OK);
     assert_string_equal(o.v[0].restart_policy, "unless-stopped");
+    o.v[0].spec = tn_strdup("{}");
     assert_int_equal(w.p->ops->set_restart(w.p, NULL, &o.v[0], "unless-stopped", &w.err), TN_OK);
     assert_int_equal(fake_engine_count(w.engine, "POST"), 1);
     tn_observation_clear(&o);
@@ -274,6 +298,7 @@ int main(void)
         cmocka_unit_test(a_newer_engine_is_told_the_signal),
         cmocka_unit_test(strangers_are_never_removed),
         cmocka_unit_test(aliases_come_with_the_policy),
+        cmocka_unit_test(the_spec_is_read_from_the_label),
         cmocka_unit_test(a_policy_that_is_set_is_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

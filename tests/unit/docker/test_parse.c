@@ -112,6 +112,7 @@ static void a_listing_becomes_instances(void **state)
     assert_int_equal(o.v[1].state, TN_RUN_EXITED);
     assert_int_equal(o.v[1].exit_code, 137);
     assert_int_equal(o.v[1].exit_signal, 9);
+    assert_null(o.v[1].detail);
     assert_string_equal(o.v[1].environment, "");
     assert_int_equal(o.v[2].state, TN_RUN_CREATED);
     assert_true(o.v[2].started_at == 0);
