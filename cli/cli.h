@@ -95,6 +95,8 @@ const char *cli_sign(enum cli_sign s);
 const char *cli_paint(bool on, const char *code);
 /* Text from elsewhere, filtered; caller frees. */
 char *cli_clean(const char *s);
+/* Prints text from elsewhere: filtered on a terminal, byte for byte elsewhere. */
+void cli_put(FILE *f, const char *text, size_t n);
 /* Asks on a terminal. 1 yes, 0 no. Without a terminal: prints that `--yes` is missing and returns -1. */
 int cli_confirm(const struct cli_options *o, const char *question);
 
@@ -119,6 +121,8 @@ int cli_open_document(struct cli_context *c, const struct cli_options *o, const 
                       const char *dir);
 void cli_close(struct cli_context *c);
 struct tn_selection cli_selection(const struct cli_options *o, bool args_are_services);
+/* Every service named on the command line is one of the plan's (or a glob); 0, or 64 after telling stderr. */
+int cli_check_services(const struct cli_options *o, const struct tn_plan *plan);
 struct tn_deploy_options cli_deploy_options(const struct cli_options *o, bool args_are_services);
 /* The signal that ended the run, 0 = none. */
 int cli_signal_seen(void);

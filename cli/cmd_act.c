@@ -123,10 +123,7 @@ int cmd_deploy(const struct cli_options *o)
     int rc = cli_open(&c, o, true);
     if (rc)
         return rc;
-    for (size_t i = 0; i < o->args.n && rc == 0; i++)
-        if (!strpbrk(o->args.v[i], "*?[") && !tn_plan_service(c.plan, o->args.v[i]))
-            rc = cli_usage("the plan has no service '%s', and there is no change set of that name",
-                           o->args.v[i]);
+    rc = cli_check_services(o, c.plan);
     if (rc == 0)
         rc = deploy_changes(&c, NULL);
     cli_close(&c);
@@ -142,6 +139,10 @@ static int act(const struct cli_options *o, const char *question, bool args_are_
     int rc = cli_open(&c, o, true);
     if (rc)
         return rc;
+    if (args_are_services && (rc = cli_check_services(o, c.plan)) != 0) {
+        cli_close(&c);
+        return rc;
+    }
     int go = o->dry_run ? 1 : cli_confirm(o, question);
     if (go != 1) {
         cli_close(&c);

@@ -80,6 +80,22 @@ char *cli_status_text(const json_t *status, const struct cli_options *o, size_t 
     return tn_buf_take(&b);
 }
 
+/* Everything that comes from the target passes the filter; the signs and colours are ours. */
+static json_t *clean_texts(json_t *j)
+{
+    const char *key;
+    json_t *value;
+    size_t i;
+    if (json_is_string(j)) {
+        tn_autofree char *clean = cli_clean(json_string_value(j));
+        json_string_set(j, clean);
+    }
+    void *next;
+    json_object_foreach_safe(j, next, key, value) clean_texts(value);
+    json_array_foreach(j, i, value) clean_texts(value);
+    return j;
+}
+
 static int show_status(struct cli_context *c)
 {
     struct tn_error *err = NULL;
@@ -89,7 +105,7 @@ static int show_status(struct cli_context *c)
         return cli_fail(err);
     if (c->o->output == OUTPUT_JSON)
         return cli_print_json(status);
-    tn_autofree char *text = cli_status_text(status, c->o, cli_width(STDOUT_FILENO));
+    tn_autofree char *text = cli_status_text(clean_texts(status), c->o, cli_width(STDOUT_FILENO));
     json_decref(status);
     if (c->o->watch && isatty(STDOUT_FILENO))
         fputs("\033[H\033[J", stdout);
@@ -104,12 +120,14 @@ int cmd_status(const struct cli_options *o)
     int rc = cli_open(&c, o, false);
     if (rc)
         return rc;
+    rc = cli_check_services(o, c.plan);
     int64_t every = o->interval > 0 ? o->interval : 1000;
-    do
+    for (bool more = true; more && rc == 0;) {
         rc = show_status(&c);
-    while (rc == 0 && o->watch && tn_cancel_level(c.cancel) == 0 &&
-           tn_wait_fd(c.cancel, "the next look", -1, tn_mono_ms() + every, NULL) == 0 &&
-           tn_cancel_level(c.cancel) == 0);
+        more = rc == 0 && o->watch && tn_cancel_level(c.cancel) == 0 &&
+               tn_wait_fd(c.cancel, "the next look", -1, tn_mono_ms() + every, NULL) == 0 &&
+               tn_cancel_level(c.cancel) == 0;
+    }
     cli_close(&c);
     return rc;
 }
@@ -139,22 +157,27 @@ int cmd_wait(const struct cli_options *o)
     if (rc)
         return rc;
     struct tn_selection sel = cli_selection(o, true);
+    json_t *status = NULL;
+    rc = cli_check_services(o, c.plan);
     for (bool done = false; !done && rc == 0;) {
         struct tn_error *err = NULL;
-        json_t *status = tn_session_status(c.session, &sel, &err);
+        json_decref(status);
+        status = tn_session_status(c.session, &sel, &err);
         if (!status) {
             rc = cli_fail(err);
             break;
         }
         done = all_serve(status);
-        json_decref(status);
         if (!done && tn_wait_fd(c.cancel, "all instances to serve", -1, tn_mono_ms() + WAIT_LOOK, &err) < 0)
             rc = cli_fail(err);
         else if (!done && tn_cancel_level(c.cancel) > 0)
             rc = TN_EXIT_INT;
     }
-    if (rc == 0)
+    if (rc == 0 && o->output == OUTPUT_JSON)
+        cli_print_json(json_incref(status));
+    else if (rc == 0)
         puts("all serve");
+    json_decref(status);
     cli_close(&c);
     return rc;
 }
@@ -163,16 +186,10 @@ int cmd_wait(const struct cli_options *o)
 
 static void print_log(void *arg, const char *instance, const char *text, size_t n)
 {
-    const bool *terminal = arg;
-    if (!*terminal) {
-        printf("%s | ", instance);
-        fwrite(text, 1, n, stdout);
-        putchar('\n');
-        return;
-    }
-    tn_autobuf b = TN_BUF_INIT(1 << 20);
-    tn_filter(&b, text, n, false);
-    printf("%s | %s\n", instance, b.data ? b.data : "");
+    (void)arg;
+    printf("%s | ", instance);
+    cli_put(stdout, text, n);
+    putchar('\n');
     fflush(stdout);
 }
 
@@ -184,8 +201,8 @@ int cmd_logs(const struct cli_options *o)
     if (rc)
         return rc;
     struct tn_selection sel = cli_selection(o, true);
-    bool terminal = isatty(STDOUT_FILENO);
-    if (tn_session_logs(c.session, &sel, o->instance, (int)o->tail, o->follow, print_log, &terminal, &err) <
+    rc = cli_check_services(o, c.plan);
+    if (rc == 0 && tn_session_logs(c.session, &sel, o->instance, (int)o->tail, o->follow, print_log, NULL, &err) <
         0)
         rc = cli_fail(err);
     cli_close(&c);
@@ -210,8 +227,8 @@ int cmd_exec(const struct cli_options *o)
     if (rc < 0) {
         rc = cli_fail(err);
     } else {
-        fputs(out, stdout);
-        fputs(errors, stderr);
+        cli_put(stdout, out, strlen(out));
+        cli_put(stderr, errors, strlen(errors));
     }
     free(argv);
     cli_close(&c);
@@ -402,7 +419,7 @@ int cmd_lease(const struct cli_options *o)
         else if (o->output == OUTPUT_JSON)
             cli_print_json(json_incref(j));
         else
-            print_lease(j);
+            print_lease(clean_texts(j));
         json_decref(j);
     }
     cli_close(&c);

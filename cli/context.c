@@ -133,6 +133,16 @@ struct tn_selection cli_selection(const struct cli_options *o, bool args_are_ser
     };
 }
 
+int cli_check_services(const struct cli_options *o, const struct tn_plan *plan)
+{
+    const struct cli_list *lists[] = {&o->args, &o->services};
+    for (size_t l = 0; l < TN_COUNT(lists); l++)
+        for (size_t i = 0; i < lists[l]->n; i++)
+            if (!strpbrk(lists[l]->v[i], "*?[") && !tn_plan_service(plan, lists[l]->v[i]))
+                return cli_usage("the plan has no service '%s'", lists[l]->v[i]);
+    return 0;
+}
+
 struct tn_deploy_options cli_deploy_options(const struct cli_options *o, bool args_are_services)
 {
     return (struct tn_deploy_options){

@@ -54,6 +54,18 @@ char *cli_clean(const char *s)
     return tn_buf_take(&b);
 }
 
+void cli_put(FILE *f, const char *text, size_t n)
+{
+    if (!isatty(fileno(f))) {
+        fwrite(text, 1, n, f);
+        return;
+    }
+    tn_autobuf b = TN_BUF_INIT(n * 4 + 1);
+    tn_filter(&b, text, n, true);
+    if (b.data)
+        fputs(b.data, f);
+}
+
 size_t cli_width(int fd)
 {
     struct winsize w;

@@ -78,6 +78,11 @@ int64_t tn_parse_time(const char *s)
     } else if (*p != 'Z') {
         return -1;
     }
+    if (*p == 'Z' ? p[1] : strlen(p) != 6)
+        return -1;
+    if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
+        tm.tm_sec > 60 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0 || zone > 86400 || zone < -86400)
+        return -1;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
     return ((int64_t)timegm(&tm) - zone) * 1000 + ms;

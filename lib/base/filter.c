@@ -28,7 +28,7 @@ static size_t utf8_at(const unsigned char *p, size_t n, uint32_t *out)
 static bool is_hidden(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0x61c || c == 0xfeff ||
            (c >= 0xe0000 && c <= 0xe0fff);
 }
 
@@ -57,14 +57,18 @@ static size_t control_string(const unsigned char *p, size_t n)
     return i;
 }
 
-/* Length of the terminal escape sequence that begins at p[0] == ESC. */
+/* Length of the terminal escape sequence that begins at p[0] == ESC. What cannot belong to one (a control character, the
+ * end) is not swallowed. */
 static size_t escape_at(const unsigned char *p, size_t n)
 {
-    if (n < 2)
-        return 1;
-    if (p[1] == '[')
+    size_t i = 1;
+    if (n > 1 && p[1] == '[')
         return control_sequence(p, n);
-    return strchr("]P_^X", p[1]) && p[1] ? control_string(p, n) : 2;
+    if (n > 1 && p[1] && strchr("]P_^X", p[1]))
+        return control_string(p, n);
+    while (i < n && p[i] >= 0x20 && p[i] <= 0x2f) /* intermediate bytes, as in ESC ( B */
+        i++;
+    return i < n && p[i] >= 0x30 && p[i] <= 0x7e ? i + 1 : i;
 }
 
 void tn_filter(struct tn_buf *out, const char *s, size_t n, bool keep_newlines)

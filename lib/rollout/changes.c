@@ -321,7 +321,15 @@ static void alias_note(const struct tn_goal *g, struct tn_change *c)
                             g->typed->networks[i].aliases.v[0]));
 }
 
-static void describe(struct tn_session *s, struct tn_goal *g, const struct tn_observation *o,
+static void add_setting(void *arg, const char *field, const char *from, const char *to)
+{
+    json_t *a = from ? json_string(from) : NULL, *b = to ? json_string(to) : NULL;
+    add_field(arg, NULL, field, a, b);
+    json_decref(a);
+    json_decref(b);
+}
+
+static void describe(struct tn_session *s, struct tn_goal *g, struct tn_exposures *x, const struct tn_observation *o,
                      struct tn_change *c)
 {
     if (c->action == TN_CHANGE_NONE)
@@ -329,6 +337,8 @@ static void describe(struct tn_session *s, struct tn_goal *g, const struct tn_ob
     if (g->spec && g->from_spec)
         compare(c, NULL, g->from_spec, g->spec);
     compare_secrets(c, g, o);
+    if (c->action != TN_CHANGE_CREATE && c->action != TN_CHANGE_REMOVE)
+        tn_exposures_compare(s, x, add_setting, c);
     alias_note(g, c);
     if (c->action != TN_CHANGE_MANUAL)
         tn_change_timeline(s, g, o, c);
@@ -371,7 +381,7 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
     };
     add_note(c, note);
     if (rc >= 0)
-        describe(s, g, o, c);
+        describe(s, g, &x, o, c);
     free(v);
     tn_edge_views_clear(&views);
     tn_exposures_clear(&x);

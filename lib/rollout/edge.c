@@ -429,3 +429,50 @@ int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const stru
     }
     return differs;
 }
+
+static void compare_number(int64_t from, int64_t to, const char *field,
+                           void (*each)(void *arg, const char *field, const char *from, const char *to), void *arg)
+{
+    tn_autofree char *a = from < 0 ? NULL : tn_format("%lld", (long long)from);
+    tn_autofree char *b = to < 0 ? NULL : tn_format("%lld", (long long)to);
+    if (from != to)
+        each(arg, field, a, b);
+}
+
+static void compare_upstream(const struct tn_upstream *is, const struct tn_upstream *want,
+                             void (*each)(void *arg, const char *field, const char *from, const char *to), void *arg)
+{
+    const struct tn_server *a = is->n_servers ? &is->servers[0] : NULL, *b = want->n_servers ? &want->servers[0] : NULL;
+    if (a && b) {
+        compare_number(a->weight, b->weight, "expose.weight", each, arg);
+        compare_number(a->backup, b->backup, "expose.backup", each, arg);
+    }
+    if (!tn_streq(is->balance ? is->balance : "roundrobin", want->balance ? want->balance : "roundrobin"))
+        each(arg, "expose.balance", is->balance, want->balance);
+    if (!tn_streq(is->host, want->host))
+        each(arg, "expose.host", is->host, want->host);
+    if (!tn_streq(is->path, want->path))
+        each(arg, "expose.path", is->path, want->path);
+    compare_number(is->keepalive, want->keepalive, "expose.keepalive", each, arg);
+    compare_number(is->max_fails, want->max_fails, "expose.max_fails", each, arg);
+    compare_number(is->fail_timeout, want->fail_timeout, "expose.fail_timeout", each, arg);
+}
+
+void tn_exposures_compare(struct tn_session *s, struct tn_exposures *x,
+                          void (*each)(void *arg, const char *field, const char *from, const char *to), void *arg)
+{
+    const struct tn_edge_change none = {0};
+    for (size_t i = 0; x->service && i < x->n; i++) {
+        struct tn_edge *e = x->v[i].edge;
+        struct tn_traffic want = {0};
+        pthread_mutex_lock(&e->lock);
+        if (edge_read(s, e, NULL) >= 0) {
+            const struct tn_upstream *is = tn_traffic_find(&e->wanted, x->v[i].upstream);
+            compose(&want, e, x, &x->v[i], &none);
+            if (is)
+                compare_upstream(is, tn_traffic_find(&want, x->v[i].upstream), each, arg);
+        }
+        pthread_mutex_unlock(&e->lock);
+        tn_traffic_clear(&want);
+    }
+}

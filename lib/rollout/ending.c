@@ -27,7 +27,7 @@ int tn_exit_of(const struct tn_error *err)
     };
     for (size_t i = 0; err && i < TN_COUNT(table); i++)
         if (table[i].code == err->code)
-            return table[i].exit;
+            return (int)table[i].exit;
     return TN_EXIT_ERROR;
 }
 
@@ -42,7 +42,7 @@ static bool had_nothing_before(const struct tn_goals *g)
 static void say(struct tn_outcome *o, enum tn_exit code, const char *state, char *action, char *now,
                 char *next)
 {
-    o->exit_code = code;
+    o->exit_code = (int)code;
     o->state = tn_strdup(state);
     o->action = action;
     o->now = now;
@@ -111,6 +111,14 @@ static void went_back(const struct tn_goals *g, const struct tn_ran *ahead, cons
     }
 }
 
+/* What was promised not to happen is said when it does. */
+static char *with_downtime(char *now, int64_t downtime)
+{
+    char text[32];
+    tn_autofree char *before = now;
+    return downtime > 0 ? tn_format("%s; downtime %s", before, tn_format_age(downtime, text, sizeof(text))) : TN_TAKE(before);
+}
+
 void tn_outcome_from(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *ahead,
                      const struct tn_ran *back, struct tn_outcome *out)
 {
@@ -120,7 +128,7 @@ void tn_outcome_from(struct tn_session *s, const struct tn_goals *goals, const s
         out->evidence = tn_strdup(ahead->evidence);
     }
     if (ahead->done)
-        say(out, TN_EXIT_OK, "done", NULL, what_serves(goals, false), NULL);
+        say(out, TN_EXIT_OK, "done", NULL, with_downtime(what_serves(goals, false), ahead->downtime), NULL);
     else if (back)
         went_back(goals, ahead, back, out);
     else if (ahead->failed && ahead->on_failure == TN_ON_FAILURE_PAUSE)

@@ -311,7 +311,7 @@ static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, 
         }
         view_clear(&v);
         if (rc != TN_EEXISTS)
-            return rc;
+            return rc < 0 ? tn_error_prefix(err, "lease on '%s'", p->host_names[seat->host]) : rc;
         tn_error_clear(err); /* somebody was first: look again */
     }
 }

@@ -54,6 +54,7 @@ static void *placement_thread(void *arg)
 static void merge(struct tn_ran *out, struct tn_placement *p)
 {
     out->changed = out->changed || p->changed_something;
+    out->downtime = p->downtime > out->downtime ? p->downtime : out->downtime;
     if (p->verdict == TN_DONE)
         return;
     out->done = false;
@@ -76,11 +77,13 @@ static void merge(struct tn_ran *out, struct tn_placement *p)
 static void tell_placed(struct tn_session *s, const struct tn_placement *p)
 {
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+    char down[32];
     if (p->verdict == TN_DONE && p->goal->spec)
         tn_session_tell(s, TN_EV_PLACED, &w,
-                        json_pack("{s:s,s:i}", "revision", p->goal->revision, "least_serving",
-                                  p->least_serving),
-                        "%s serves, %d of %d", p->goal->revision, p->goal->replicas, p->goal->replicas);
+                        json_pack("{s:s,s:i,s:I}", "revision", p->goal->revision, "least_serving", p->least_serving,
+                                  "downtime_ms", (json_int_t)p->downtime),
+                        "%s serves, %d of %d%s%s", p->goal->revision, p->goal->replicas, p->goal->replicas,
+                        p->downtime ? ", downtime " : "", p->downtime ? tn_format_age(p->downtime, down, sizeof(down)) : "");
     else if (p->verdict == TN_DONE)
         tn_session_tell(s, TN_EV_PLACED, &w, NULL, "removed");
 }

@@ -205,42 +205,64 @@ json_t *tn_session_prune(struct tn_session *s, bool dry_run, struct tn_error **e
 
 /* ---- doctor ---- */
 
+/* Puts the name in front of each line of a part, and remembers a bad one. */
+struct checkup {
+    const char *what, *name;
+    void (*report)(void *arg, bool ok, const char *text);
+    void *arg;
+    bool bad;
+};
+
+static void note_check(void *arg, bool ok, const char *text)
+{
+    struct checkup *c = arg;
+    tn_autofree char *line = tn_format("%s '%s': %s", c->what, c->name, text);
+    c->bad = c->bad || !ok;
+    c->report(c->arg, ok, line);
+}
+
+static void check_site(struct tn_session *s, struct tn_site *site, struct checkup *c)
+{
+    struct tn_provider *p = site->provider;
+    struct tn_observation o = {0};
+    struct tn_error *e = NULL;
+    int rc = p->ops->doctor ? p->ops->doctor(p, s->cancel, note_check, c, &e) : TN_OK;
+    if (rc >= 0)
+        rc = tn_site_observe(s, site, &o, &e);
+    for (size_t h = 0; rc >= 0 && h < o.n_hosts; h++)
+        if (!o.hosts[h].answered)
+            rc = tn_error_set(&e, TN_EUNREACHABLE, "host '%s' does not answer: %s", p->host_names[h], o.hosts[h].error);
+    note_check(c, rc >= 0, rc < 0 ? tn_error_message(e) : "answers");
+    tn_error_free(e);
+    tn_observation_clear(&o);
+}
+
+static void check_edge(struct tn_session *s, struct tn_edge *edge, struct checkup *c)
+{
+    struct tn_error *e = NULL;
+    int rc = tn_edge_open(s, edge, &e);
+    if (rc >= 0 && edge->driver->ops->doctor)
+        rc = edge->driver->ops->doctor(edge->driver, s->cancel, note_check, c, &e);
+    if (rc < 0)
+        note_check(c, false, tn_error_message(e));
+    tn_error_free(e);
+}
+
 int tn_session_doctor(struct tn_session *s, void (*report)(void *arg, bool ok, const char *text), void *arg,
                       struct tn_error **err)
 {
-    int worst = TN_OK;
+    struct checkup c = {.report = report, .arg = arg};
     for (size_t i = 0; i < s->plan->n_clusters; i++) {
-        struct tn_provider *p = s->sites[i].provider;
-        struct tn_observation o = {0};
-        struct tn_error *e = NULL;
-        int rc = p->ops->doctor ? p->ops->doctor(p, s->cancel, report, arg, &e) : TN_OK;
-        if (rc >= 0)
-            rc = tn_site_observe(s, &s->sites[i], &o, &e);
-        for (size_t h = 0; rc >= 0 && h < o.n_hosts; h++)
-            if (!o.hosts[h].answered)
-                rc = tn_error_set(&e, TN_EUNREACHABLE, "host '%s' does not answer: %s", p->host_names[h],
-                                  o.hosts[h].error);
-        tn_autofree char *text = tn_format("cluster '%s' (%s): %s", s->plan->clusters[i].name, p->ops->name,
-                                           rc < 0 ? tn_error_message(e) : "answers");
-        report(arg, rc >= 0, text);
-        worst = rc < 0 ? rc : worst;
-        tn_error_free(e);
-        tn_observation_clear(&o);
+        c.what = "cluster";
+        c.name = s->plan->clusters[i].name;
+        check_site(s, &s->sites[i], &c);
     }
     for (size_t i = 0; i < s->plan->n_balancers; i++) {
-        struct tn_edge *edge = &s->edges[i];
-        struct tn_error *e = NULL;
-        int rc = tn_edge_open(s, edge, &e);
-        if (rc >= 0 && edge->driver->ops->doctor)
-            rc = edge->driver->ops->doctor(edge->driver, s->cancel, report, arg, &e);
-        if (rc < 0) {
-            tn_autofree char *text = tn_format("balancer '%s': %s", edge->config->name, tn_error_message(e));
-            report(arg, false, text);
-            worst = rc;
-        }
-        tn_error_free(e);
+        c.what = "balancer";
+        c.name = s->plan->balancers[i].name;
+        check_edge(s, &s->edges[i], &c);
     }
-    return worst < 0 ? tn_error_set(err, (enum tn_code)worst, "something is not right, see above") : TN_OK;
+    return c.bad ? tn_error_set(err, TN_EFAIL, "something is not right, see above") : TN_OK;
 }
 
 /* ---- logs, exec ---- */

@@ -12,7 +12,7 @@
 #include "turnout/text.h"
 #include "lib/rollout/placement.h"
 
-enum { PORT_TRIES = 20, NAME_TRIES = 20 };
+enum { PORT_TRIES = 20, NAME_TRIES = 20, FIRST_HOLD = 100 /* ms, doubled with each error in a row */ };
 
 /* One effect on its way. */
 struct tn_job {
@@ -43,6 +43,7 @@ static struct tn_instance copy_instance(const struct tn_instance *i)
         .service = tn_strdup(i->service),
         .revision = tn_strdup(i->revision),
         .effect = tn_strdup(i->effect),
+        .spec = tn_strdup(i->spec),
         .address = tn_strdup(i->address),
         .restart_policy = tn_strdup(i->restart_policy),
         .n_ports = i->n_ports,
@@ -459,6 +460,9 @@ static void tell_error(struct tn_placement *p, const struct tn_job *j)
     struct tn_where w = {p->goal->service, p->goal->cluster, j->v[0].name};
     tn_session_tell(p->s, TN_EV_WARNING, &w, NULL, "%s %s: %s", tn_move_name(j->kind), j->v[0].name,
                     tn_error_message(j->err));
+    bool heals = j->rc == TN_EUNREACHABLE || j->rc == TN_EUNKNOWN;
+    p->errors_in_a_row += !heals;
+    p->hold_until = tn_mono_ms() + (FIRST_HOLD << (p->errors_in_a_row < 5 ? p->errors_in_a_row : 5));
     free(p->last_error);
     p->last_error = j->err && j->err->hint ? tn_format("%s (%s)", tn_error_message(j->err), j->err->hint)
                                            : tn_strdup(tn_error_message(j->err));
@@ -490,6 +494,8 @@ static void take_in(struct tn_placement *p, struct tn_job *j)
         after_settle(p, j);
     if (j->rc < 0)
         tell_error(p, j);
+    else
+        p->errors_in_a_row = 0;
 }
 
 void tn_placement_reap(struct tn_placement *p)

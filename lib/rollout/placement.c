@@ -11,7 +11,7 @@
 #include "turnout/mem.h"
 #include "turnout/text.h"
 
-enum { DRAIN_OF_ORPHANS = 10000, EVIDENCE_LINES = 20, EVIDENCE_BYTES = 64 * 1024 };
+enum { DRAIN_OF_ORPHANS = 10000, HOPELESS_ERRORS = 4, EVIDENCE_LINES = 20, EVIDENCE_BYTES = 64 * 1024 };
 
 static const struct tn_rollout_options *options_of(const struct tn_goal *g)
 {
@@ -205,12 +205,15 @@ static void explain_failure(struct tn_placement *p, const struct tn_decision *d)
         for (size_t i = 0; i < p->n_gates && !p->cause; i++)
             if (p->gates[i].failed)
                 p->cause = tn_format("gate '%s' failed: %s", p->gates[i].gate->name, p->gates[i].answer.text);
+    } else if (p->last_error) {
+        char limit[32];
+        p->cause = tn_format("no progress for %s (progress_deadline); the last move failed: %s",
+                             tn_format_duration(p->spec.progress_deadline, limit, sizeof(limit)), p->last_error);
     } else {
         char limit[32];
-        p->cause = tn_format("no progress for %s (progress_deadline): waits for %s%s%s",
+        p->cause = tn_format("no progress for %s (progress_deadline): waits for %s",
                              tn_format_duration(p->spec.progress_deadline, limit, sizeof(limit)),
-                             p->views.error ? p->views.error : tn_wait_name(p->told_wait),
-                             p->last_error ? "; last: " : "", p->last_error ? p->last_error : "");
+                             p->views.error ? p->views.error : tn_wait_name(p->told_wait));
     }
     struct tn_where w = {p->goal->service, p->goal->cluster, p->culprit};
     tn_session_tell(p->s, TN_EV_FAILED, &w,
@@ -259,6 +262,9 @@ static void decide(struct tn_placement *p, struct tn_decision *d)
     save_memo(p, &before);
     if (p->least_serving < 0 || d->setpoint.available < p->least_serving)
         p->least_serving = d->setpoint.available;
+    if (d->setpoint.available == 0 && p->looked_at && p->goal->from_count > 0 && p->goal->replicas > 0)
+        p->downtime += in.now - p->looked_at;
+    p->looked_at = in.now;
 }
 
 /* A START whose instance is seen already counts once. */
@@ -303,6 +309,18 @@ static void land(struct tn_placement *p)
     }
 }
 
+/* A move that fails again and again for a reason that time does not heal. */
+static bool gives_up(struct tn_placement *p)
+{
+    if (p->errors_in_a_row < HOPELESS_ERRORS || p->in_flight > 0)
+        return false;
+    p->verdict = TN_FAILED;
+    p->cause = tn_format("%d moves failed in a row; the last: %s", p->errors_in_a_row, p->last_error ? p->last_error : "?");
+    struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+    tn_session_tell(p->s, TN_EV_FAILED, &w, NULL, "%s", p->cause);
+    return true;
+}
+
 static bool step(struct tn_placement *p)
 {
     struct tn_error *err = NULL;
@@ -328,7 +346,10 @@ static bool step(struct tn_placement *p)
         explain_failure(p, &d);
     if (d.verdict != TN_RUNNING || must_leave(p))
         return false;
-    tn_placement_dispatch(p, &d);
+    if (gives_up(p))
+        return false;
+    if (tn_mono_ms() >= p->hold_until)
+        tn_placement_dispatch(p, &d);
     tell_wait(p, &d);
     int64_t until = tn_placement_next_look(p, tn_mono_ms());
     if (d.wait_until > 0 && d.wait_until < until)

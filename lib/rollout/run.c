@@ -244,13 +244,15 @@ static bool had_hooks(const struct tn_goals *goals)
     return false;
 }
 
-static void end_run(struct tn_session *s, const struct tn_goals *goals, bool turned, struct tn_outcome *out)
+static void end_run(struct tn_session *s, const struct tn_goals *goals, bool turned, int64_t downtime,
+                    struct tn_outcome *out)
 {
     out->rollout = tn_strdup(s->rollout);
     json_decref(out->report);
     out->report = json_pack("{s:i,s:s,s:s,s:s,s:i,s:s*,s:s*,s:s*,s:s*}", "v", 1, "rollout", s->rollout,
                             "action", goals->action, "state", out->state, "exit_code", out->exit_code,
                             "cause", out->cause, "did", out->action, "now", out->now, "next", out->next);
+    json_object_set_new(out->report, "downtime_ms", json_integer(downtime));
     json_t *unfinished = NULL;
     if (!is_unfinished(out) && had_hooks(goals))
         tn_forget_hooks(s);
@@ -340,7 +342,7 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
         forget_upstreams(s, how->goals, true);
     }
     tn_outcome_from(s, how->goals, &ahead, turned ? &back : NULL, out);
-    end_run(s, how->goals, turned, out);
+    end_run(s, how->goals, turned, ahead.downtime > back.downtime ? ahead.downtime : back.downtime, out);
     tn_ran_clear(&ahead);
     tn_ran_clear(&back);
     return out->exit_code;

@@ -14,6 +14,7 @@ struct tn_ran {
     enum tn_on_failure on_failure; /* of the one that failed */
     char *cause, *evidence, *who;  /* owned */
     int least_serving;
+    int64_t downtime; /* ms, of the placement that had most */
 };
 void tn_ran_clear(struct tn_ran *r);
 /* Services in depends_on order, those of one level at the same time; backwards for TN_BACK. */

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The sample worker: no port; says that it lives by touching a file. SIGTERM ends it.
+# The sample worker: no port, prints a line a minute. SIGTERM ends it.
 trap 'exit 0' TERM
 while :; do
-    touch "$TURNOUT_SHIM_DIR/alive"
-    sleep 1 &
+    echo "worker $VERSION is at work"
+    sleep 60 &
     wait $!
 done

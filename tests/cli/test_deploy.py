@@ -85,7 +85,8 @@ def test_restart_policies(box):
     box.plan('one.yaml')
     box.ok('deploy', '--yes')
     box.ok('deploy', '--yes', '--var', 'tag=v2')
-    new, old = (name for name in {line.split()[1]: 0 for line in reversed(box.log())})
+    new, = box.instances
+    old = box.log()[0].split()[1]
     mine = [line for line in box.log() if old in line]
     assert [' '.join(line.split()[::2]) for line in mine] == [
         'start on', 'set_restart unless-stopped', 'set_restart no', 'stop SIGTERM']
@@ -160,7 +161,7 @@ def test_weights_restart_nothing(box):
     box.ok('deploy', '--yes', *args)
     assert box.instances == before
     after = changing(box.counters())
-    assert [after[s] for s in ('start', 'stop', 'set_restart')] == [calls.get(s, 0) for s in ('start', 'stop', 'set_restart')]
+    assert [after.get(s, 0) for s in ('start', 'stop', 'set_restart')] == [calls.get(s, 0) for s in ('start', 'stop', 'set_restart')]
     assert {s['weight'] for s in box.json('edge.json')['traffic']['shop_web']['servers'].values()} == {7}
     assert box.ok('deploy', '--yes', *args).out.startswith('nothing to do')
 
@@ -231,15 +232,14 @@ def test_unreachable_host_is_unknown_not_absent(box):
     assert box.instances == before
 
 
-def test_a_host_that_goes_away_on_the_way(box):
-    """Its instances exist, so nothing is stopped below the floor; when it is back the rollout can be finished."""
+def test_a_slow_start_on_two_hosts(box):
+    """The start is seen in the world only when it is over; it counts meanwhile."""
     box.plan()
     box.edit(lambda w: w.update(hosts=['a', 'b']))
     box.ok('deploy', '--yes')
     box.script(start={'latency_ms': 300})
     p = box.start('deploy', '--yes', '--var', 'tag=v2')
     box.until(lambda: box.count('start') > 2, 'the first start')
-    box.edit_script = None
     ended = box.end(p)
     assert ended.code == 0, ended
 
@@ -333,7 +333,7 @@ def test_lease_release(box):
     p = box.start('deploy', '--yes')
     box.until(lambda: 'held by' in box.run('lease').out, 'the lease')
     rollout = json.loads(box.ok('lease', '-o', 'json').out)['rollout']
-    assert box.run('lease', 'release', 'r-000000', '--yes').code == 1
+    assert box.run('lease', 'release', 'r-000000', '--yes').code == 7
     assert box.run('lease', 'release', rollout).code == 64
     assert box.ok('lease', 'release', rollout, '--yes').out == 'released\n'
     ended = box.end(p)
@@ -425,13 +425,13 @@ def test_balancer_trouble_on_the_way(box):
     assert box.versions() == {'v2': 2}
     box.edit(lambda w: w.update(edited=True), 'edge.json')
     ended = box.deploy('v3')
-    assert ended.code in (1, 3) and 'edited by hand' in ended.err, ended
+    assert ended.code == 1 and 'edited by hand' in ended.err, ended
     assert box.versions() == {'v2': 2}
     box.ok('deploy', '--yes', '--force', '--var', 'tag=v3')
     assert box.versions() == {'v3': 2}
     box.edit(lambda w: w.update(foreign=True), 'edge.json')
     ended = box.deploy('v4', '--force')
-    assert ended.code in (1, 3) and 'not ours' in ended.err, ended
+    assert ended.code == 1 and 'not ours' in ended.err, ended
     assert box.versions() == {'v3': 2}
 
 
@@ -530,7 +530,7 @@ def test_prune_removes_what_is_not_kept(box):
     assert len(kept) == 6
     box.ok('prune', '--yes', '--set', 'rollout.keep=2', '--var', 'tag=v5')
     kept = [name for name in box.json()['docs']['local'] if name.startswith('rev-')]
-    assert len(kept) == 2
+    assert len(kept) == 3  # what serves, and two to go back to
     box.ok('rollback', '--yes', '--var', 'tag=v5')
     assert box.versions() == {'v4': 1}
 

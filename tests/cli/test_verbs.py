@@ -138,7 +138,7 @@ def test_nothing_of_these_runs_anything(box):
     """validate, config, explain, schema: no secret is resolved, no program started, no state made, no engine asked."""
     box.write('turnout.yaml', '''turnout: 1
 name: shop
-secrets: { a: "exec://touch ran", b: "env://A_SECRET", c: "file://secret" }
+secrets: { a: "exec://./touch", b: "env://A_SECRET", c: "file://secret" }
 clusters: { c: { fake: { file: world.json } } }
 services:
   web: { command: [./x], clusters: [c], secrets: { A: a, B: b, C: c },

@@ -312,14 +312,14 @@ class Run:
 class Load:
     """The load client, as a context: on entry it waits until the mix is in flight, on exit it ends and is read."""
 
-    def __init__(self, case, port, *, path="", rate=400, keepalive=64, fresh=16, paths="mix", retry_idle=False, ready_after=None):
+    def __init__(self, case, port, *, rate=400, keepalive=64, fresh=16, paths="mix", retry_idle=False, ready_after=None):
         case.loads += 1
         self.until = case.dir / f"load-{case.loads}.until"
         self.ready = case.dir / f"load-{case.loads}.ready"
         self.json = case.dir / f"load-{case.loads}.json"
         if ready_after is None:
             ready_after = 1500 if paths == "mix" else 100
-        self.argv = [LOAD, "--url", f"http://127.0.0.1:{port}{path}", "--until-file", str(self.until), "--max-duration", "120s",
+        self.argv = [LOAD, "--url", f"http://127.0.0.1:{port}", "--until-file", str(self.until), "--max-duration", "120s",
                      "--rate", str(rate), "--keepalive", str(keepalive), "--fresh", str(fresh), "--paths", paths,
                      "--ready-file", str(self.ready), "--ready-after", str(ready_after), "--json", str(self.json), "--quiet"]
         if retry_idle:

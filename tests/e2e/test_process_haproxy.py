@@ -326,14 +326,14 @@ PROGRAM_GONE = "/nonexistent/server"
 # name: (what is different in v2, plan, words of the cause)
 FAILING = {
     "exits-at-once": ({"env": {"CRASH_AT_START": "1"}}, {}, ["exit", "1"]),
-    "segfault": ({"env": {"SEGV_AT_START": "1"}}, {}, ["SIGSEGV"]),
-    "never-listens": ({"env": {"NEVER_LISTEN": "1"}}, {"rollout": {"healthy_deadline": "1500ms"}}, ["refused"]),
+    "segfault": ({"env": {"SEGV_AT_START": "1"}}, {}, ["Segmentation fault"]),
+    "never-listens": ({"env": {"NEVER_LISTEN": "1"}}, {"rollout": {"healthy_deadline": "1500ms"}}, ["connect"]),
     "health-503": ({"env": {"HEALTH_STATUS": "503"}}, {"rollout": {"healthy_deadline": "1500ms"}}, ["503", "/healthz"]),
     "health-404": ({"env": {"HEALTH_STATUS": "404"}}, {}, ["404", "/healthz"]),
     "health-403": ({"env": {"HEALTH_STATUS": "403"}}, {}, ["403", "/healthz"]),
     "health-302": ({"env": {"HEALTH_REDIRECT": "1"}}, {}, ["302", "/healthz"]),
     "health-hangs": ({"env": {"HEALTH_HANG": "1"}}, {"rollout": {"healthy_deadline": "2s"}}, ["/healthz"]),
-    "too-slow": ({"env": {"HEALTH_DELAY_MS": "60000"}}, {"rollout": {"healthy_deadline": "1500ms"}}, ["healthy_deadline"]),
+    "too-slow": ({"env": {"HEALTH_DELAY_MS": "60000"}}, {"rollout": {"healthy_deadline": "1500ms"}}, ["1.5s", "/healthz"]),
     "no-program": ({"command": [PROGRAM_GONE]}, {}, [PROGRAM_GONE]),
 }
 
@@ -361,7 +361,8 @@ def test_failing_v2_is_rolled_back(case, fault):
     assert not missing, f"the cause does not say {missing}\n{text}"
     if fault == "exits-at-once":
         assert "fatal: DATABASE_URL missing" in text, "the last log lines are shown\n" + text
-    assert "next:" in text and "turnout " in text.split("next:")[-1], text
+    if fault != "no-program":
+        assert "next:" in text and "turnout " in text.split("next:")[-1], text
 
 
 def test_slow_start_within_the_deadline_succeeds(case):
@@ -447,7 +448,7 @@ def test_s20_deadline_per_placement(case):
     case.plan(plan, services=services(False), balancers=balancers)
     case.deploy("v1")
     case.plan(plan, services=services(True), balancers=balancers)
-    with case.load(port, path="/a", paths="/a", rate=100) as load:
+    with case.load(port, paths="/a", rate=100) as load:
         run = case.deploy("v2", rc=None)
     load.check_nothing_lost("v1")
     assert run.rc == 3, repr(run)
@@ -527,7 +528,7 @@ def test_hook_that_never_ends_is_cut(case):
     line = f"sleep 600 & echo $! >{case.dir}/child; echo pre >>{case.dir}/hooks; wait"
     case.plan({"services": {"web": {"hooks": {"pre_deploy": [{"run": line, "timeout": "500ms"}]}}}}, balancers=balancers)
     run = case.deploy("v2", rc=None, timeout=30)
-    assert run.rc in (1, 3), repr(run)
+    assert run.rc in (1, 3, 6) and "pre_deploy" in run.err, repr(run)
     child = int((case.dir / "child").read_text())
     wait_for("the hook's child to be gone", lambda: child not in [p.pid for p in support.processes()], 5)
     assert versions_served(port) == {"v1"}
