@@ -37,8 +37,8 @@ bool tn_parse_size(const char *s, int64_t *out_bytes);
 bool tn_parse_cpu(const char *s, int64_t *out_milli);
 bool tn_parse_int(const char *s, int64_t *out); /* decimal, whole string */
 
-/* THE filter: bytes from elsewhere → what a terminal may see. Control characters, escape sequences and invalid
- * UTF-8 become '?' or \xNN; tabs become a space; newlines are kept only when `keep_newlines`. */
+/* THE filter: bytes from elsewhere → what a terminal may see. Escape sequences are removed, control and hidden
+ * characters become '?', invalid UTF-8 becomes \xNN; tabs become a space; newlines are kept only when `keep_newlines`. */
 void tn_filter(struct tn_buf *out, const char *s, size_t n, bool keep_newlines);
 
 /* Columns that a UTF-8 text takes (wide characters count 2). */

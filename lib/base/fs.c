@@ -110,13 +110,28 @@ static char *write_temp(const char *path, const void *data, size_t len, mode_t m
     return NULL;
 }
 
+/* Where a link points whose target does not exist yet; NULL when it is no link. */
+static char *link_target(const char *path)
+{
+    char to[PATH_MAX];
+    ssize_t n = readlink(path, to, sizeof(to) - 1);
+    if (n <= 0)
+        return NULL;
+    to[n] = 0;
+    tn_autofree char *dir = tn_path_dir(path);
+    return tn_path_join(dir, to);
+}
+
 int tn_fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct tn_error **err)
 {
     char real[PATH_MAX];
     struct stat st;
     bool exists = stat(path, &st) == 0;
+    tn_autofree char *target = exists ? NULL : link_target(path);
     if (exists && realpath(path, real))
         path = real;
+    else if (target)
+        path = target;
     tn_autofree char *temp = write_temp(path, data, len, mode, exists ? &st : NULL, err);
     if (!temp)
         return TN_EIO;

@@ -15,7 +15,7 @@ struct tn_pool {
     pthread_cond_t work;
     struct job *first, **last;
     pthread_t *threads;
-    size_t max, started, idle;
+    size_t max, started, idle, queued;
     bool closing;
 };
 
@@ -40,6 +40,7 @@ static struct job *pool_next(struct tn_pool *p)
     struct job *j = p->first;
     if (j) {
         p->first = j->next;
+        p->queued--;
         if (!p->first)
             p->last = &p->first;
     }
@@ -64,7 +65,8 @@ void tn_pool_submit(struct tn_pool *p, tn_job_fn fn, void *arg)
     pthread_mutex_lock(&p->lock);
     *p->last = j;
     p->last = &j->next;
-    bool need = p->idle == 0 && p->started < p->max;
+    p->queued++;
+    bool need = p->queued > p->idle && p->started < p->max;
     if (need && pthread_create(&p->threads[p->started], NULL, pool_worker, p) == 0)
         p->started++;
     else if (need && p->started == 0)

@@ -1,7 +1,7 @@
 /* pool.h - a bounded pool of worker threads for blocking calls.
  *
- * One pool per engine. A job runs once, on a worker; its owner is told through the pool's eventfd and reads finished
- * jobs with tn_pool_reap. Threads start on demand, never more than `max`. Freeing waits for running jobs.
+ * One pool per engine. A job runs once, on a worker; how its owner hears of the end is the job's own affair. Threads start
+ * on demand, never more than `max`. Freeing waits for running jobs.
  */
 #ifndef TN_BASE_POOL_H
 #define TN_BASE_POOL_H

@@ -343,8 +343,12 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
         confirm[i] = server_name(x, c->add[i]->name);
     pthread_mutex_lock(&e->lock);
     int rc = edge_read(s, e, err);
-    if (rc >= 0) {
+    bool nothing = rc >= 0 && c->whole && !tn_traffic_find(&e->wanted, ex->upstream);
+    if (rc >= 0)
         tn_traffic_copy(before, &e->wanted);
+    if (nothing) {
+        tn_traffic_copy(&want, &e->wanted);
+    } else if (rc >= 0) {
         compose(&want, e, x, ex, c);
         rc = e->driver->ops->apply(e->driver, s->cancel, &want, (const char *const *)confirm, c->n_add,
                                    s->force, note, err);

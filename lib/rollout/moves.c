@@ -102,22 +102,32 @@ static char *pick_name(const struct tn_job *j, int from)
     }
 }
 
+/* The data address of an engine on another machine, NULL for one of this machine. */
+static char *remote_address(const struct tn_cluster *c, size_t host)
+{
+    if (c->kind != TN_CLUSTER_DOCKER || host >= c->docker.n_hosts || !tn_starts_with(c->docker.hosts[host].url, "tcp://"))
+        return NULL;
+    if (c->docker.hosts[host].address)
+        return tn_strdup(c->docker.hosts[host].address);
+    const char *name = c->docker.hosts[host].url + strlen("tcp://"), *colon = strrchr(name, ':');
+    return tn_strndup(name, colon ? (size_t)(colon - name) : strlen(name));
+}
+
 /* Where published ports are bound: the plan's word; else as narrow as the balancers allow. */
 static char *bind_address(const struct tn_job *j)
 {
     struct tn_placement *p = j->p;
+    struct tn_provider *pr = p->site->provider;
     if (p->site->config->docker.publish)
         return tn_strdup(p->site->config->docker.publish);
     for (size_t i = 0; i < p->exposures.n; i++) {
         const struct tn_balancer *b = p->exposures.v[i].edge->config;
-        struct tn_provider *pr = p->site->provider;
-        if (b->container && pr->ops->gateway) {
-            char *gateway = pr->ops->gateway(pr, p->s->cancel, b->container, NULL);
-            if (gateway)
-                return gateway;
-        }
+        char *gateway = b->container && pr->ops->gateway ? pr->ops->gateway(pr, p->s->cancel, b->container, NULL) : NULL;
+        if (gateway)
+            return gateway;
     }
-    return tn_strdup("127.0.0.1");
+    char *remote = remote_address(p->site->config, j->host);
+    return remote ? remote : tn_strdup("127.0.0.1");
 }
 
 static int fill_ports(struct tn_job *j, struct tn_start *st, const char *bind, struct tn_error **err)

@@ -47,7 +47,7 @@ def look_everywhere(box, *endings):
         if not path.is_file() or path.name in OUTSIDE:
             continue
         data = path.read_bytes()
-        if path.name.startswith('world.json'):
+        if path.name == 'world.json':
             world = json.loads(data)
             for one in world.get('instances', {}).values():
                 one.pop('env', None)

@@ -160,6 +160,22 @@ static void read_instance(struct tn_instance *i, const json_t *c, const char *na
     read_ports(i, tn_docker_text(labels, TN_LABEL_PORTS));
 }
 
+/* Where its ports were published; NULL when on every address, or not at all. A port that was bound for a balancer in a
+ * container is reached on that bridge's address only. */
+static const char *bound_address(const json_t *ports)
+{
+    size_t at;
+    json_t *one;
+    json_array_foreach((json_t *)(uintptr_t)ports, at, one)
+    {
+        const char *ip = tn_docker_text(one, "IP");
+        if (ip != NULL && *ip && strcmp(ip, "0.0.0.0") != 0 && strcmp(ip, "::") != 0 &&
+            json_integer_value(json_object_get(one, "PublicPort")) > 0)
+            return ip;
+    }
+    return NULL;
+}
+
 int tn_docker_list(const json_t *list, size_t host, const char *address, struct tn_observation *out,
                    struct tn_error **err)
 {
@@ -179,7 +195,9 @@ int tn_docker_list(const json_t *list, size_t host, const char *address, struct 
             continue;
         TN_GROW(out->v, out->n, out->cap);
         struct tn_instance *i = &out->v[out->n++];
-        *i = (struct tn_instance){.host = host, .exit_code = -1, .address = tn_strdup(address)};
+        const char *bound = bound_address(json_object_get(c, "Ports"));
+        *i = (struct tn_instance){
+            .host = host, .exit_code = -1, .address = tn_strdup(bound != NULL ? bound : address)};
         read_instance(i, c, name, labels);
     }
     return TN_OK;
