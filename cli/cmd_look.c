@@ -187,7 +187,8 @@ int cmd_wait(const struct cli_options *o)
 static void print_log(void *arg, const char *instance, const char *text, size_t n)
 {
     (void)arg;
-    printf("%s | ", instance);
+    tn_autofree char *name = cli_clean(instance);
+    printf("%s | ", name);
     cli_put(stdout, text, n);
     putchar('\n');
     fflush(stdout);

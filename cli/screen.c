@@ -113,7 +113,7 @@ int cli_usage(const char *fmt, ...)
 
 int cli_print_json(json_t *j)
 {
-    tn_autofree char *text = json_dumps(j, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    tn_autofree char *text = json_dumps(j, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
     json_decref(j);
     puts(text ? text : "null");
     return 0;

@@ -1,5 +1,6 @@
 """The box: a folder of its own with a plan, a fake world, and the program under test ($TURNOUT)."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TURNOUT = os.environ.get('TURNOUT') or str(ROOT / 'build' / 'turnout-test')
-KEPT = ('PATH', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'TSAN_OPTIONS', 'LD_LIBRARY_PATH')
+KEPT = ('PATH', 'TURNOUT_UNSAFE', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'TSAN_OPTIONS', 'LD_LIBRARY_PATH')
 LIMIT = 60  # seconds for one command; only a hang takes that long
 
 
@@ -55,15 +56,16 @@ class Box:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def script(self, name='world.json', **script):
-        """Replaces the script of a fake world (of no running program)."""
-        world = self.json(name)
-        world['script'] = script
-        self.write(name, json.dumps(world))
+        """Replaces the script of a fake world."""
+        self.edit(lambda world: world.update(script=script), name)
 
     def edit(self, change, name='world.json'):
-        world = self.json(name)
-        change(world)
-        self.write(name, json.dumps(world))
+        """Under the lock of the fakes, so that it is safe while programs run."""
+        with open(self.dir / f'{name}.lock', 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            world = self.json(name)
+            change(world)
+            self.write(f'{name}.edited', json.dumps(world)).rename(self.dir / name)
 
     @property
     def instances(self):
@@ -120,16 +122,17 @@ class Box:
     def deploy(self, version, *args, env=None):
         return self.run('deploy', '--yes', '--var', f'tag={version}', *args, env=env)
 
-    def on_terminal(self, *args, env=None, keys=b''):
-        """stdin, stdout and stderr on a terminal. Returns exit code and bytes."""
+    def on_terminal(self, *args, env=None, keys=b'', after=b''):
+        """stdin, stdout and stderr on a terminal; `keys` are typed once `after` was seen. Returns exit code and bytes."""
         pid, fd = pty.fork()
         if pid == 0:
             os.chdir(self.dir)
             os.execve(TURNOUT, [TURNOUT, *args], {**self.env, 'TERM': 'xterm', **(env or {})})
-        if keys:
-            os.write(fd, keys)
         got, limit = b'', time.monotonic() + LIMIT
         while time.monotonic() < limit:
+            if keys and after in got:
+                os.write(fd, keys)
+                keys = b''
             ready, _, _ = select.select([fd], [], [], 0.5)
             try:
                 data = os.read(fd, 65536) if ready else b'.'
@@ -138,6 +141,8 @@ class Box:
             if not data:
                 break
             got += data if ready else b''
+        else:
+            os.kill(pid, signal.SIGKILL)
         os.close(fd)
         _, status = os.waitpid(pid, 0)
         return os.waitstatus_to_exitcode(status), got

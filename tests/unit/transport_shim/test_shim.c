@@ -314,7 +314,10 @@ static void test_environment_and_descriptors(void **state)
     assert_null(strstr(out.data, "fd 4"));
     assert_non_null(strstr(out.data, "umask 0077\n"));
     assert_non_null(strstr(out.data, "SigBlk:\t0000000000000000"));
-    assert_non_null(strstr(out.data, "SigIgn:\t0000000000000000"));
+    /* 32 and 33 belong to the C library, which lets nobody set them: whoever ran the test may have left them ignored */
+    const char *ignored = strstr(out.data, "SigIgn:\t");
+    assert_non_null(ignored);
+    assert_int_equal(strtoull(ignored + strlen("SigIgn:\t"), NULL, 16) & ~0x180000000ull, 0);
     unsetenv("TURNOUT_TEST_SECRET");
 }
 
