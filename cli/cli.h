@@ -58,13 +58,13 @@ enum cli_flag_group {
 enum cli_kind { FLAG_BOOL, FLAG_TEXT, FLAG_LIST, FLAG_DURATION, FLAG_INT, FLAG_CHOICE };
 struct cli_flag {
     const char *name;
-    char letter; /* 0 = none */
-    enum cli_kind kind;
     size_t offset;
-    unsigned groups;
     const char *argument, *doc;
     const char *choices; /* FLAG_CHOICE: "auto|tty|…": the value is the index */
-    bool optional;       /* --flag or --flag=VALUE */
+    enum cli_kind kind;
+    unsigned groups;
+    char letter;   /* 0 = none */
+    bool optional; /* --flag or --flag=VALUE */
 };
 extern const struct cli_flag cli_flags[]; /* ends with name NULL */
 

@@ -203,8 +203,8 @@ int cmd_logs(const struct cli_options *o)
         return rc;
     struct tn_selection sel = cli_selection(o, true);
     rc = cli_check_services(o, c.plan);
-    if (rc == 0 && tn_session_logs(c.session, &sel, o->instance, (int)o->tail, o->follow, print_log, NULL, &err) <
-        0)
+    if (rc == 0 &&
+        tn_session_logs(c.session, &sel, o->instance, (int)o->tail, o->follow, print_log, NULL, &err) < 0)
         rc = cli_fail(err);
     cli_close(&c);
     return rc;

@@ -172,8 +172,8 @@ static size_t count_lines(const char *s)
 /* Keeps the first `rows` lines and says how many more there are. */
 static void cut_rows(struct tn_buf *b, size_t rows)
 {
-    size_t lines = count_lines(b->data ? b->data : "");
-    if (lines <= rows || rows < 2)
+    size_t lines = b->data ? count_lines(b->data) : 0;
+    if (!b->data || lines <= rows || rows < 2)
         return;
     char *p = b->data;
     for (size_t i = 0; i + 1 < rows; i++)

@@ -1,5 +1,6 @@
 #include "turnout/clock.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,28 +61,43 @@ static int64_t fraction_ms(const char **s)
     return ms;
 }
 
+/* "Z", "+01:00", "-05:30", and nothing behind it. */
+static bool parse_zone(const char *p, int64_t *seconds)
+{
+    int h = 0, m = 0;
+    *seconds = 0;
+    if (*p == 'Z')
+        return p[1] == 0;
+    if ((*p != '+' && *p != '-') || strlen(p) != 6 || sscanf(p + 1, "%2d:%2d", &h, &m) != 2 || h > 23 ||
+        m > 59)
+        return false;
+    *seconds = (*p == '+' ? 1 : -1) * (h * 60 + m) * 60;
+    return true;
+}
+
+static bool within(int value, int low, int high)
+{
+    return value >= low && value <= high;
+}
+
+static bool parse_date(const char *s, struct tm *tm)
+{
+    if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d", &tm->tm_year, &tm->tm_mon, &tm->tm_mday, &tm->tm_hour,
+               &tm->tm_min, &tm->tm_sec) != 6)
+        return false;
+    return within(tm->tm_year, 1970, 9999) && within(tm->tm_mon, 1, 12) && within(tm->tm_mday, 1, 31) &&
+           within(tm->tm_hour, 0, 23) && within(tm->tm_min, 0, 59) && within(tm->tm_sec, 0, 60);
+}
+
 int64_t tn_parse_time(const char *s)
 {
     struct tm tm = {0};
-    if (!s ||
-        sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-               &tm.tm_sec) != 6 ||
-        strlen(s) < 20 || tm.tm_year < 1970)
+    int64_t zone;
+    if (!s || strlen(s) < 20 || !parse_date(s, &tm))
         return -1;
     const char *p = s + 19;
-    int64_t ms = fraction_ms(&p), zone = 0;
-    if (*p == '+' || *p == '-') {
-        int h = 0, m = 0;
-        if (sscanf(p + 1, "%2d:%2d", &h, &m) != 2)
-            return -1;
-        zone = (*p == '+' ? 1 : -1) * (h * 60 + m) * 60;
-    } else if (*p != 'Z') {
-        return -1;
-    }
-    if (*p == 'Z' ? p[1] : strlen(p) != 6)
-        return -1;
-    if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
-        tm.tm_sec > 60 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0 || zone > 86400 || zone < -86400)
+    int64_t ms = fraction_ms(&p);
+    if (!parse_zone(p, &zone))
         return -1;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;

@@ -175,19 +175,18 @@ void tn_goals_set_from(struct tn_session *s, struct tn_goals *g, const struct tn
 /* ---- goals from the plan ---- */
 
 static int add_planned(struct tn_session *s, const struct tn_service *svc, const struct tn_selection *sel,
-                       struct tn_goals *g, char ***notes, struct tn_error **err)
+                       struct tn_goals *g, struct tn_error **err)
 {
     for (size_t k = 0; k < svc->clusters.n; k++) {
         const char *cluster = svc->clusters.v[k];
         if (!tn_selected(sel, svc->name, cluster))
             continue;
-        char *note = NULL;
+        tn_autofree char *note = NULL;
         json_t *spec = tn_goal_resolve(s, svc, tn_session_site(s, cluster), &note, err);
         if (!spec)
             return TN_EFAIL;
         struct tn_goal *goal = tn_goals_add(g, svc->name, cluster);
-        *notes = tn_realloc_array(*notes, g->n, sizeof(**notes));
-        (*notes)[g->n - 1] = note;
+        goal->note = TN_TAKE(note);
         goal->plan_service = svc;
         goal->replicas = svc->replicas;
         int rc = tn_goal_set_spec(goal, spec, err);
@@ -200,7 +199,7 @@ static int add_planned(struct tn_session *s, const struct tn_service *svc, const
 
 /* What runs and is not named by the plan any more: found by its labels. */
 static void add_orphans(struct tn_session *s, const struct tn_observation *worlds,
-                        const struct tn_selection *sel, struct tn_goals *g, char ***notes)
+                        const struct tn_selection *sel, struct tn_goals *g)
 {
     for (size_t c = 0; c < s->plan->n_clusters; c++) {
         const char *cluster = s->plan->clusters[c].name;
@@ -215,8 +214,6 @@ static void add_orphans(struct tn_session *s, const struct tn_observation *world
             if (here)
                 continue;
             tn_goals_add(g, service, cluster);
-            *notes = tn_realloc_array(*notes, g->n, sizeof(**notes));
-            (*notes)[g->n - 1] = NULL;
         }
     }
 }
@@ -329,8 +326,8 @@ static void add_setting(void *arg, const char *field, const char *from, const ch
     json_decref(b);
 }
 
-static void describe(struct tn_session *s, struct tn_goal *g, struct tn_exposures *x, const struct tn_observation *o,
-                     struct tn_change *c)
+static void describe(struct tn_session *s, struct tn_goal *g, struct tn_exposures *x,
+                     const struct tn_observation *o, struct tn_change *c)
 {
     if (c->action == TN_CHANGE_NONE)
         return;
@@ -349,7 +346,7 @@ static char *text_or_null(const char *s)
     return s[0] ? tn_strdup(s) : NULL;
 }
 
-static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_observation *o, char *note,
+static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_observation *o,
                        struct tn_change *c, struct tn_error **err)
 {
     struct tn_exposures x;
@@ -359,9 +356,9 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
         tn_exposures_observe(s, &x, &views);
     struct tn_diff_instance *v = tn_alloc((o->n + 1) * sizeof(*v));
     struct tn_diff_input in = diff_input(s, g, o, &x, &views, v);
-    int differs = x.n && in.n > 0 && g->spec ? tn_exposures_differ(s, &x, o, err) : 0;
+    int differs = x.n && g->spec ? tn_exposures_differ(s, &x, o, err) : 0;
     int rc = differs < 0 ? differs : TN_OK;
-    if (rc >= 0 && x.n && !views.all_answered && in.n > 0)
+    if (rc >= 0 && x.n && !views.all_answered)
         rc = tn_error_set(err, TN_EUNREACHABLE, "%s", views.error);
     in.traffic_differs = differs > 0;
     *c = (struct tn_change){
@@ -379,7 +376,7 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
         .cluster_kind = tn_strdup(tn_cluster_kind_name(tn_plan_cluster(s->plan, g->cluster)->kind)),
         .least_serving = -1,
     };
-    add_note(c, note);
+    add_note(c, tn_strdup(g->note));
     if (rc >= 0)
         describe(s, g, &x, o, c);
     free(v);
@@ -398,7 +395,7 @@ static void count_change(struct tn_changes *all, const struct tn_change *c)
 }
 
 static int fill_changes(struct tn_session *s, struct tn_changes *all, const struct tn_observation *worlds,
-                        char **notes, struct tn_error **err)
+                        struct tn_error **err)
 {
     all->v = tn_alloc((all->goals->n + 1) * sizeof(*all->v));
     for (size_t i = 0; i < all->goals->n; i++) {
@@ -409,7 +406,7 @@ static int fill_changes(struct tn_session *s, struct tn_changes *all, const stru
             if (rc < 0)
                 return rc;
         }
-        int rc = fill_change(s, g, o, TN_TAKE(notes[i]), &all->v[all->n++], err);
+        int rc = fill_change(s, g, o, &all->v[all->n++], err);
         if (rc < 0)
             return rc;
         count_change(all, &all->v[i]);
@@ -424,19 +421,15 @@ struct tn_changes *tn_session_diff(struct tn_session *s, const struct tn_selecti
     all->goals = tn_goals_new("deploy");
     struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));
     const struct tn_service **order = tn_alloc((s->plan->n_services + 1) * sizeof(*order));
-    char **notes = NULL;
     tn_plan_order(s->plan, order);
     int rc = tn_observe_all(s, worlds, err);
     for (size_t i = 0; rc >= 0 && i < s->plan->n_services; i++)
-        rc = add_planned(s, order[i], sel, all->goals, &notes, err);
+        rc = add_planned(s, order[i], sel, all->goals, err);
     if (rc >= 0) {
-        add_orphans(s, worlds, sel, all->goals, &notes);
+        add_orphans(s, worlds, sel, all->goals);
         tn_goals_set_from(s, all->goals, worlds, NULL);
-        rc = fill_changes(s, all, worlds, notes, err);
+        rc = fill_changes(s, all, worlds, err);
     }
-    for (size_t i = 0; notes && i < all->goals->n; i++)
-        free(notes[i]);
-    free(notes);
     free(order);
     tn_worlds_clear(s, worlds);
     if (rc >= 0)

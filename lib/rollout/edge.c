@@ -332,6 +332,14 @@ static void compose(struct tn_traffic *want, const struct tn_edge *e, const stru
         upstream_settings(u, x, ex);
 }
 
+/* "Stale" is said of change sets; a file that was edited by hand is somebody else's by now. */
+static int not_stale(struct tn_error **err)
+{
+    if (err && *err)
+        (*err)->code = TN_ESTRANGER;
+    return TN_ESTRANGER;
+}
+
 static int apply_one(struct tn_session *s, const struct tn_exposures *x, const struct tn_exposure *ex,
                      const struct tn_edge_change *c, struct tn_traffic *before, char **note,
                      struct tn_error **err)
@@ -358,6 +366,7 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
         e->wanted = want;
         want = (struct tn_traffic){0};
     } else {
+        rc = rc == TN_ESTALE ? not_stale(err) : rc;
         tn_error_prefix(err, "balancer '%s'", e->config->name);
         e->read = false; /* what is there now is looked up again */
         tn_traffic_clear(&e->wanted);
@@ -427,6 +436,8 @@ int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const stru
             tn_error_clear(err);
             rc = 1;
         }
+        if (rc == TN_ESTALE)
+            rc = not_stale(err);
         if (rc < 0)
             return tn_error_prefix(err, "balancer '%s'", e->config->name);
         differs = rc;
@@ -435,7 +446,8 @@ int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const stru
 }
 
 static void compare_number(int64_t from, int64_t to, const char *field,
-                           void (*each)(void *arg, const char *field, const char *from, const char *to), void *arg)
+                           void (*each)(void *arg, const char *field, const char *from, const char *to),
+                           void *arg)
 {
     tn_autofree char *a = from < 0 ? NULL : tn_format("%lld", (long long)from);
     tn_autofree char *b = to < 0 ? NULL : tn_format("%lld", (long long)to);
@@ -444,9 +456,11 @@ static void compare_number(int64_t from, int64_t to, const char *field,
 }
 
 static void compare_upstream(const struct tn_upstream *is, const struct tn_upstream *want,
-                             void (*each)(void *arg, const char *field, const char *from, const char *to), void *arg)
+                             void (*each)(void *arg, const char *field, const char *from, const char *to),
+                             void *arg)
 {
-    const struct tn_server *a = is->n_servers ? &is->servers[0] : NULL, *b = want->n_servers ? &want->servers[0] : NULL;
+    const struct tn_server *a = is->n_servers ? &is->servers[0] : NULL,
+                           *b = want->n_servers ? &want->servers[0] : NULL;
     if (a && b) {
         compare_number(a->weight, b->weight, "expose.weight", each, arg);
         compare_number(a->backup, b->backup, "expose.backup", each, arg);
@@ -457,13 +471,15 @@ static void compare_upstream(const struct tn_upstream *is, const struct tn_upstr
         each(arg, "expose.host", is->host, want->host);
     if (!tn_streq(is->path, want->path))
         each(arg, "expose.path", is->path, want->path);
-    compare_number(is->keepalive, want->keepalive, "expose.keepalive", each, arg);
+    compare_number(is->keepalive > 0 ? is->keepalive : -1, want->keepalive > 0 ? want->keepalive : -1,
+                   "expose.keepalive", each, arg);
     compare_number(is->max_fails, want->max_fails, "expose.max_fails", each, arg);
     compare_number(is->fail_timeout, want->fail_timeout, "expose.fail_timeout", each, arg);
 }
 
 void tn_exposures_compare(struct tn_session *s, struct tn_exposures *x,
-                          void (*each)(void *arg, const char *field, const char *from, const char *to), void *arg)
+                          void (*each)(void *arg, const char *field, const char *from, const char *to),
+                          void *arg)
 {
     const struct tn_edge_change none = {0};
     for (size_t i = 0; x->service && i < x->n; i++) {

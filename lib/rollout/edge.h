@@ -54,7 +54,8 @@ int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struc
                        char **note, struct tn_error **err);
 /* What the plan changes in the settings of its upstreams, one call a setting: "expose.weight", from, to (NULL = unset). */
 void tn_exposures_compare(struct tn_session *s, struct tn_exposures *x,
-                          void (*each)(void *arg, const char *field, const char *from, const char *to), void *arg);
+                          void (*each)(void *arg, const char *field, const char *from, const char *to),
+                          void *arg);
 /* Would apply without a change of members write another file? */
 int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const struct tn_observation *exists,
                         struct tn_error **err);

@@ -116,7 +116,8 @@ static char *with_downtime(char *now, int64_t downtime)
 {
     char text[32];
     tn_autofree char *before = now;
-    return downtime > 0 ? tn_format("%s; downtime %s", before, tn_format_age(downtime, text, sizeof(text))) : TN_TAKE(before);
+    return downtime > 0 ? tn_format("%s; downtime %s", before, tn_format_age(downtime, text, sizeof(text)))
+                        : TN_TAKE(before);
 }
 
 void tn_outcome_from(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *ahead,

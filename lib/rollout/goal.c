@@ -21,6 +21,7 @@ static void goal_clear(struct tn_goal *g)
         tn_secret_free(g->secrets[i].value, g->secrets[i].len);
     free(g->secrets);
     free(g->secret_hashes);
+    free(g->note);
     free(g->service);
     free(g->cluster);
     free(g->placement);

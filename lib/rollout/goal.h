@@ -29,6 +29,7 @@ struct tn_goal {
     size_t n_secrets;
     bool secrets_known;  /* values were resolved */
     char *secret_hashes; /* JSON for the label; NULL = none */
+    char *note;          /* what there is to say of its image; NULL = nothing */
 };
 struct tn_goals {
     struct tn_goal *v;

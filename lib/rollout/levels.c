@@ -80,10 +80,11 @@ static void tell_placed(struct tn_session *s, const struct tn_placement *p)
     char down[32];
     if (p->verdict == TN_DONE && p->goal->spec)
         tn_session_tell(s, TN_EV_PLACED, &w,
-                        json_pack("{s:s,s:i,s:I}", "revision", p->goal->revision, "least_serving", p->least_serving,
-                                  "downtime_ms", (json_int_t)p->downtime),
+                        json_pack("{s:s,s:i,s:I}", "revision", p->goal->revision, "least_serving",
+                                  p->least_serving, "downtime_ms", (json_int_t)p->downtime),
                         "%s serves, %d of %d%s%s", p->goal->revision, p->goal->replicas, p->goal->replicas,
-                        p->downtime ? ", downtime " : "", p->downtime ? tn_format_age(p->downtime, down, sizeof(down)) : "");
+                        p->downtime ? ", downtime " : "",
+                        p->downtime ? tn_format_age(p->downtime, down, sizeof(down)) : "");
     else if (p->verdict == TN_DONE)
         tn_session_tell(s, TN_EV_PLACED, &w, NULL, "removed");
 }

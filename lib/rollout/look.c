@@ -231,7 +231,8 @@ static void check_site(struct tn_session *s, struct tn_site *site, struct checku
         rc = tn_site_observe(s, site, &o, &e);
     for (size_t h = 0; rc >= 0 && h < o.n_hosts; h++)
         if (!o.hosts[h].answered)
-            rc = tn_error_set(&e, TN_EUNREACHABLE, "host '%s' does not answer: %s", p->host_names[h], o.hosts[h].error);
+            rc = tn_error_set(&e, TN_EUNREACHABLE, "host '%s' does not answer: %s", p->host_names[h],
+                              o.hosts[h].error);
     note_check(c, rc >= 0, rc < 0 ? tn_error_message(e) : "answers");
     tn_error_free(e);
     tn_observation_clear(&o);

@@ -105,7 +105,8 @@ static char *pick_name(const struct tn_job *j, int from)
 /* The data address of an engine on another machine, NULL for one of this machine. */
 static char *remote_address(const struct tn_cluster *c, size_t host)
 {
-    if (c->kind != TN_CLUSTER_DOCKER || host >= c->docker.n_hosts || !tn_starts_with(c->docker.hosts[host].url, "tcp://"))
+    if (c->kind != TN_CLUSTER_DOCKER || host >= c->docker.n_hosts ||
+        !tn_starts_with(c->docker.hosts[host].url, "tcp://"))
         return NULL;
     if (c->docker.hosts[host].address)
         return tn_strdup(c->docker.hosts[host].address);
@@ -122,7 +123,8 @@ static char *bind_address(const struct tn_job *j)
         return tn_strdup(p->site->config->docker.publish);
     for (size_t i = 0; i < p->exposures.n; i++) {
         const struct tn_balancer *b = p->exposures.v[i].edge->config;
-        char *gateway = b->container && pr->ops->gateway ? pr->ops->gateway(pr, p->s->cancel, b->container, NULL) : NULL;
+        char *gateway =
+            b->container && pr->ops->gateway ? pr->ops->gateway(pr, p->s->cancel, b->container, NULL) : NULL;
         if (gateway)
             return gateway;
     }
@@ -494,7 +496,7 @@ static void take_in(struct tn_placement *p, struct tn_job *j)
         if (j->rc >= 0 && j->kind == TN_MOVE_DRAIN)
             t->settled = false;
         if (j->kind == TN_MOVE_ADMIT)
-            t->was_serving = true;
+            t->was_serving = t->was_serving || j->rc >= 0 || j->rc == TN_EUNKNOWN || j->rc == TN_ECANCELLED;
     }
     if (j->kind == TN_MOVE_ADMIT || j->kind == TN_MOVE_DRAIN)
         after_traffic(p, j);

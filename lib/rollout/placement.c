@@ -207,8 +207,9 @@ static void explain_failure(struct tn_placement *p, const struct tn_decision *d)
                 p->cause = tn_format("gate '%s' failed: %s", p->gates[i].gate->name, p->gates[i].answer.text);
     } else if (p->last_error) {
         char limit[32];
-        p->cause = tn_format("no progress for %s (progress_deadline); the last move failed: %s",
-                             tn_format_duration(p->spec.progress_deadline, limit, sizeof(limit)), p->last_error);
+        p->cause =
+            tn_format("no progress for %s (progress_deadline); the last move failed: %s",
+                      tn_format_duration(p->spec.progress_deadline, limit, sizeof(limit)), p->last_error);
     } else {
         char limit[32];
         p->cause = tn_format("no progress for %s (progress_deadline): waits for %s",
@@ -315,7 +316,8 @@ static bool gives_up(struct tn_placement *p)
     if (p->errors_in_a_row < HOPELESS_ERRORS || p->in_flight > 0)
         return false;
     p->verdict = TN_FAILED;
-    p->cause = tn_format("%d moves failed in a row; the last: %s", p->errors_in_a_row, p->last_error ? p->last_error : "?");
+    p->cause = tn_format("%d moves failed in a row; the last: %s", p->errors_in_a_row,
+                         p->last_error ? p->last_error : "?");
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
     tn_session_tell(p->s, TN_EV_FAILED, &w, NULL, "%s", p->cause);
     return true;
@@ -383,7 +385,7 @@ static int do_traffic(void *arg, struct tn_error **err)
 static void settle_traffic(struct tn_placement *p)
 {
     struct tn_error *err = NULL;
-    if (p->exposures.n == 0 || !p->goal->spec || !p->exposures.service)
+    if (p->exposures.n == 0 || !p->goal->spec || !p->exposures.service || p->spec.direction == TN_BACK)
         return;
     int differs = tn_exposures_differ(p->s, &p->exposures, &p->world, &err);
     if (differs > 0) {

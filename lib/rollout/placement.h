@@ -69,8 +69,9 @@ struct tn_placement {
     enum tn_wait told_wait;
     json_t *told_world;
     int least_serving; /* lowest number that served while it ran */
-    int64_t looked_at, downtime; /* monotonic ms of the last decision; ms in which nothing served that had served */
-    int errors_in_a_row;         /* moves that failed; the next ones wait a little longer each time */
+    int64_t looked_at,
+        downtime;        /* monotonic ms of the last decision; ms in which nothing served that had served */
+    int errors_in_a_row; /* moves that failed; the next ones wait a little longer each time */
     int64_t hold_until;
     bool changed_something;
 

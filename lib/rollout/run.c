@@ -147,6 +147,14 @@ static void go_back(struct tn_session *s, const struct tn_goals *goals, struct t
     tn_goals_free(back);
 }
 
+static void failure_hooks(struct tn_session *s, const struct tn_goals *goals)
+{
+    struct tn_error *e = NULL;
+    if (hooks_of_all(s, goals, TN_HOOK_FAILED, NULL, &e) < 0)
+        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "on_failure: %s", tn_error_message(e));
+    tn_error_free(e);
+}
+
 static void turn_round(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *why,
                        struct tn_ran *back)
 {
@@ -154,10 +162,6 @@ static void turn_round(struct tn_session *s, const struct tn_goals *goals, const
     tn_session_tell(s, TN_EV_TURN, &w, NULL, "rolling back: %s", why->cause ? why->cause : "failed");
     tn_lease_turn(s->lease);
     tn_store_rollout_state(s->store, s->rollout, "rolling_back", NULL);
-    struct tn_error *e = NULL;
-    if (hooks_of_all(s, goals, TN_HOOK_FAILED, NULL, &e) < 0)
-        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "on_failure: %s", tn_error_message(e));
-    tn_error_free(e);
     go_back(s, goals, back);
 }
 
@@ -269,6 +273,28 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
     json_decref(unfinished);
 }
 
+/* A balancer that does not answer, or a file that is not ours, is better known before anything starts. */
+static int check_balancers(struct tn_session *s, const struct tn_goals *goals,
+                           const struct tn_observation *worlds, struct tn_error **err)
+{
+    int rc = TN_OK;
+    for (size_t i = 0; i < goals->n && rc >= 0; i++) {
+        const struct tn_goal *g = &goals->v[i];
+        struct tn_exposures x;
+        struct tn_edge_views views = {0};
+        tn_exposures_init(&x, s, g->plan_service, g->service, g->cluster);
+        if (x.n)
+            tn_exposures_observe(s, &x, &views);
+        if (x.n && !views.all_answered)
+            rc = tn_error_set(err, TN_EUNREACHABLE, "%s", views.error);
+        else if (x.n && g->spec && g->plan_service)
+            rc = tn_exposures_differ(s, &x, &worlds[tn_session_site(s, g->cluster) - s->sites], err);
+        tn_edge_views_clear(&views);
+        tn_exposures_clear(&x);
+    }
+    return rc < 0 ? rc : TN_OK;
+}
+
 /* The lease is held: goals are what they should be, nothing has changed yet. */
 static int get_ready(struct tn_session *s, const struct tn_rollout_start *how, const json_t *prior,
                      struct tn_error **err)
@@ -285,6 +311,8 @@ static int get_ready(struct tn_session *s, const struct tn_rollout_start *how, c
                                   "environment", s->plan->environment),
                         "%s %s%s%s", how->goals->action, s->plan->name, s->plan->environment[0] ? " " : "",
                         s->plan->environment);
+    if (rc >= 0 && !how->back)
+        rc = check_balancers(s, how->goals, worlds, err);
     if (rc >= 0 && !how->back)
         rc = prepare_goals(s, how->goals, worlds, err);
     tn_worlds_clear(s, worlds);
@@ -329,6 +357,8 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
         go_back(s, how->goals, &back);
     } else {
         forward(s, how->goals, how->hook, &ahead);
+        if (ahead.failed)
+            failure_hooks(s, how->goals);
         turned = ahead.failed && ahead.on_failure == TN_ON_FAILURE_ROLLBACK &&
                  strcmp(how->goals->action, "destroy") != 0;
         if (turned)

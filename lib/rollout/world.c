@@ -239,12 +239,14 @@ static enum tn_instance_state state_of(const struct tn_placement *p, const struc
     return t->ready ? TN_I_READY : TN_I_STARTING;
 }
 
-static enum tn_rotation rotation_of(struct tn_placement *p, const struct tn_instance *i, bool target,
-                                    bool ready)
+static enum tn_rotation rotation_of(struct tn_placement *p, const struct tn_instance *i,
+                                    const struct tn_tracked *t, bool target, bool ready)
 {
     if (!p->spec.has_balancer)
         return ready ? TN_IN : TN_OUT;
     enum tn_tri r = tn_exposures_rotation(&p->exposures, &p->views, i->name, target ? TN_NO : TN_YES);
+    if (r == TN_CANNOT_TELL && t->by_this_run && !t->was_serving && t->busy != TN_BUSY_ADMIT)
+        r = TN_NO; /* nobody ever told a balancer of it */
     return r == TN_YES ? TN_IN : r == TN_NO ? TN_OUT : TN_ROTATION_UNKNOWN;
 }
 
@@ -266,7 +268,7 @@ static void fill_one(struct tn_placement *p, size_t k, int64_t now)
     struct tn_tracked *t = tn_placement_tracked(p, i->name);
     bool target = is_target(p, i, t);
     enum tn_instance_state state = state_of(p, i, t, target);
-    enum tn_rotation rotation = rotation_of(p, i, target, state == TN_I_READY);
+    enum tn_rotation rotation = rotation_of(p, i, t, target, state == TN_I_READY);
     if (is_unsafe("stop-first") && !target)
         rotation = TN_OUT;
     if (rotation == TN_IN) {

@@ -333,7 +333,7 @@ static void note_progress(const struct tn_strategy_input *in, const struct censu
 static bool is_done(const struct tn_strategy_input *in, const struct census *c)
 {
     return c->other == 0 && c->exist == in->spec->replicas && c->target_available == in->spec->replicas &&
-           c->target_unsettled == 0 && c->busy == 0 && !in->balancer_unknown &&
+           c->target_unsettled == 0 && c->busy == 0 && (!in->balancer_unknown || c->exist == 0) &&
            (in->spec->direction == TN_BACK || in->gates == TN_GATES_PASS);
 }
 
@@ -418,14 +418,13 @@ void tn_strategy_next(const struct tn_strategy_input *in, struct tn_strategy_mem
     }
     if (must_stop(in, &c, memo, out))
         return;
-    if (!in->balancer_unknown) {
-        discard_failed(in, memo, out);
+    discard_failed(in, memo, out);
+    if (!in->balancer_unknown) /* what cannot be confirmed is not begun; each move out of rotation looks at its own */
         admit(in, memo, out);
-        settle(in, out);
-        struct census left = c;
-        clear_away(in, &left, out);
-        reduce(in, &left, memo, out);
-    }
+    settle(in, out);
+    struct census left = c;
+    clear_away(in, &left, out);
+    reduce(in, &left, memo, out);
     grow(in, &c, out);
     name_the_wait(in, &c, memo, out);
 }

@@ -15,7 +15,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TURNOUT = os.environ.get('TURNOUT') or str(ROOT / 'build' / 'turnout-test')
-KEPT = ('PATH', 'TURNOUT_UNSAFE', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'TSAN_OPTIONS', 'LD_LIBRARY_PATH')
+KEPT = ('PATH', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'TSAN_OPTIONS', 'LD_LIBRARY_PATH')
 LIMIT = 60  # seconds for one command; only a hang takes that long
 
 

@@ -162,6 +162,7 @@ def test_first_deployment_killed(box):
 # ---- signals
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize('point', [('world.json', 'start', 1, 'before'), ('world.json', 'start', 1, 'after'),
                                    ('edge.json', 'apply', 1, 'before'), ('world.json', 'stop', 1, 'before'),
@@ -179,6 +180,7 @@ def test_signal_once(serving, point, number, code):
     check_end(box, 'v2')
 
 
+@pytest.mark.tsan
 def test_signal_twice(serving):
     """The second one: out at once, although a start takes long; nothing is lost."""
     box = serving

@@ -12,6 +12,7 @@ def changing(counters):
     return {slot: n for world in counters.values() for slot, n in world.items() if slot not in READS}
 
 
+@pytest.mark.tsan
 def test_a_second_deploy_changes_nothing_after_one_observation(box):
     box.plan()
     box.ok('deploy', '--yes')
@@ -93,6 +94,7 @@ def test_restart_policies(box):
     assert box.instances[new]['policy'] == 'unless-stopped'
 
 
+@pytest.mark.tsan
 def test_depends_on(box):
     box.plan('three.yaml')
     box.ok('deploy', '--yes')
@@ -244,6 +246,7 @@ def test_a_slow_start_on_two_hosts(box):
     assert ended.code == 0, ended
 
 
+@pytest.mark.tsan
 def test_mixed_and_back(box):
     box.plan()
     box.ok('deploy', '--yes')
@@ -283,6 +286,7 @@ def test_timeout(box):
     assert box.versions() == {'v2': 2}
 
 
+@pytest.mark.tsan
 def test_held_by_another(box, tmp_path):
     box.plan()
     box.ok('deploy', '--yes')
@@ -313,6 +317,7 @@ def test_lease_wait(box):
     assert ended.code == 0 and box.versions() == {'v3': 1}, ended
 
 
+@pytest.mark.tsan
 def test_abort_ends_the_other_with_3(box):
     box.plan()
     box.ok('deploy', '--yes')
@@ -341,6 +346,7 @@ def test_lease_release(box):
     assert 'lease' in ended.err
 
 
+@pytest.mark.tsan
 def test_three_revisions_converge(box):
     """v2 was stopped half-way; v3 is deployed over it."""
     box.plan()

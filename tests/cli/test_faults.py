@@ -1,6 +1,7 @@
 """What is unknown is not absent; leases across machines; hooks of dead runs; environments beside each other."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -77,9 +78,29 @@ def test_running_requests_are_waited_for(box):
     box.script('edge.json', drain_ms=400)
     ended = box.deploy('v2')
     assert ended.code == 0
-    drained = [float(line.rsplit('drained in ', 1)[1].rstrip('ms')) for line in ended.err.split('\n') if 'drained in' in line]
-    assert len(drained) == 2 and all(d >= 390 for d in drained), ended.err
+    assert drains(ended) == [True, True], ended.err
     check_floor(box, box.cut)
+
+
+def drains(ended):
+    """For each that was stopped: was it out of rotation for 390 ms?"""
+    spans = re.findall(r'drained in (\S+?)(ms|s)\b', ended.err)
+    return [float(n) * (1 if unit == 'ms' else 1000) >= 390 for n, unit in spans]
+
+
+@pytest.mark.parametrize('step', ['no-drain', 'stop-first'])
+def test_twin_without_a_safety_step(box, step):
+    """With one step switched off, the two checks above see it: they can fail."""
+    serving(box)
+    box.script('edge.json', drain_ms=400)
+    ended = box.deploy('v2', env={'TURNOUT_UNSAFE': step})
+    assert drains(ended) != [True, True], ended.err
+    if step == 'stop-first':
+        stopped = [line.split()[1] for line in box.log() if line.startswith('stop')]
+        left = [line.split()[1] for line in box.log('edge.json') if line.startswith('drop')]
+        with pytest.raises(AssertionError):
+            assert set(stopped) <= set(left)
+            check_floor(box, box.cut)
 
 
 def test_rights_are_lost_on_the_way(box):
@@ -131,6 +152,7 @@ def test_a_living_holder_on_another_machine_is_left_alone(box):
     check_end(box, 'v2')
 
 
+@pytest.mark.tsan
 def test_a_holder_that_slept_too_long_changes_nothing_more(box):
     """SIGSTOP, another machine takes over after the TTL, SIGCONT: its effects are refused, it ends with 7."""
     serving(box)
@@ -151,6 +173,7 @@ def test_a_holder_that_slept_too_long_changes_nothing_more(box):
     check_end(box, 'v3')
 
 
+@pytest.mark.tsan
 def test_two_at_the_same_moment(box):
     """One gets the lease, the other is told so; never both, never none."""
     box.edit(lambda w: w.update(hosts=['a', 'b', 'c']))
@@ -227,6 +250,7 @@ def test_environments_do_not_see_each_other(box):
     assert box.ok('deploy', '--yes').out.startswith('nothing to do')
 
 
+@pytest.mark.tsan
 def test_two_clusters_behind_one_balancer(box):
     box.plan()
     text = (box.dir / 'turnout.yaml').read_text()
@@ -255,6 +279,7 @@ def test_two_clusters_behind_one_balancer(box):
 # ---- terminals
 
 
+@pytest.mark.tsan
 def test_live_view(box):
     serving(box)
     box.script(ready_after_ms={'v2': 300})

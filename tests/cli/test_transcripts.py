@@ -11,8 +11,8 @@
     = exit code
 
 What differs from run to run is replaced by its name: rollouts are r-1, r-2 in the order of their appearance, revisions
-REV1 …, clocks TIME, moments WHEN, spans SPAN, the folder DIR. Event lines that say "wait" or "still" are left out: they
-depend on the machine. UPDATE=1 writes the output that came back into the files: read the diff before you believe it.
+REV1 …, clocks TIME, moments WHEN, spans SPAN, the folder DIR. Event lines that say "wait", "still" or "settle" are left
+out: whether and where they stand depends on the machine. UPDATE=1 writes the output that came back into the files: read the diff before you believe it.
 """
 
 import json
@@ -25,7 +25,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 FILES = sorted((HERE / 'transcripts').glob('*.txt'))
-EVENT = re.compile(r'^\d\d:\d\d:\d\d \S+ (?:\S+ )?(?:wait|still) ')
+EVENT = re.compile(r'^\d\d:\d\d:\d\d \S+ (?:\S+ )?(?:wait|still|settle) ')
 RULES = [
     (re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?'), 'WHEN'),
     (re.compile(r'^\d\d:\d\d:\d\d ', re.M), 'TIME '),

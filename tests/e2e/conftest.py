@@ -1,7 +1,6 @@
 """Fixtures of the end-to-end tests: one session folder, one Case a test, transcripts of a failed test."""
 
 import os
-import re
 import sys
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 import support  # noqa: E402
+from docker_support import box, engine  # noqa: E402,F401
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def session():
 
 @pytest.fixture
 def case(session, request):
-    case = session.case(re.sub(r"[^A-Za-z0-9]+", "-", request.node.name).strip("-"))
+    case = session.case()
     request.node.e2e_case = case
     yield case
     case.close()

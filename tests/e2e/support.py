@@ -147,7 +147,8 @@ class Session:
         ROOT.mkdir(mode=0o755, exist_ok=True)
         for left in ROOT.glob("run-*"):
             self._clean(left)
-        self.folder = ROOT / f"run-{os.getpid()}-{random.SystemRandom().randrange(1 << 32):08x}"
+        # Short, because sockets lie below it and their addresses hold 107 bytes at most.
+        self.folder = ROOT / f"run-{random.SystemRandom().randrange(1 << 24):06x}"
         self.folder.mkdir()
         me = Proc(os.getpid())
         (self.folder / "owner").write_text(f"{me.pid} {me.started}")
@@ -165,9 +166,9 @@ class Session:
         end_all_of(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def case(self, name):
+    def case(self):
         self.count += 1
-        return Case(self, self.folder / f"{self.count:03d}-{name[:40]}")
+        return Case(self, self.folder / f"{self.count:03d}")
 
     def close(self):
         end_all_of(self.folder)
@@ -601,7 +602,8 @@ class Haproxy:
                                      cwd=self.dir, stdout=open(self.dir / "log", "wb"), stderr=subprocess.STDOUT)
         case.closers.append(self.proc.kill)
         self.script = case.write(f"reload-{self.port}", f"#!/bin/sh\necho reload >>{self.reload_log}\nkill -USR2 {self.proc.pid}\n", 0o755)
-        wait_for("haproxy", lambda: self.admin.exists() and not port_is_free(self.port))
+        wait_for("haproxy", lambda: self.proc.poll() is not None or self.admin.exists() and not port_is_free(self.port))
+        assert self.proc.poll() is None, (self.dir / "log").read_text()
 
     def balancer(self):
         """The plan's entry."""
@@ -655,7 +657,8 @@ class Nginx:
         case.closers.append(self.proc.kill)
         self.test = self._argv("-t")
         self.script = case.write(f"nginx-reload-{self.port}", f"#!/bin/sh\necho reload >>{self.reload_log}\nexec {' '.join(self._argv('-s', 'reload'))}\n", 0o755)
-        wait_for("nginx", lambda: (self.dir / "pid").exists() and not port_is_free(self.port))
+        wait_for("nginx", lambda: self.proc.poll() is not None or (self.dir / "pid").exists() and not port_is_free(self.port))
+        assert self.proc.poll() is None, self.errors.read_text()
 
     def _argv(self, *more):
         return [self.program, "-p", str(self.dir), "-e", str(self.errors), "-c", str(self.conf), *more]

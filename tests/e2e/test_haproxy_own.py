@@ -196,10 +196,19 @@ def test_dead_haproxy_is_unknown_not_empty(world):
     assert "edge" in run.err
 
 
+def test_first_deploy_with_no_haproxy_starts_nothing(world):
+    case, haproxy, plan = world
+    support.end_all_of(haproxy.dir)
+    run = case.turnout("deploy", "--yes")
+    assert run.rc == 1, repr(run)
+    assert "edge" in run.err
+    assert case.instances() == [] and case.shims() == []
+
+
 def test_doctor_tells_what_to_add(world):
     case, haproxy, plan = world
     run = case.turnout("doctor")
-    assert run.rc in (0, 1) and "shop_web" in run.out + run.err, repr(run)
+    assert run.rc == 1 and "-f " + str(haproxy.owned) in run.out + run.err, repr(run)
     case.deploy("v1")
     run = case.turnout("doctor")
     assert run.rc == 0, repr(run)

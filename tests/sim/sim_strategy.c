@@ -64,7 +64,8 @@ static int64_t random_worlds(const struct options *o, const char *program)
         count[end]++;
         moves += w.moves;
         if (end == SIM_BROKEN && ++failed <= 5)
-            printf("FAILED %s\n  replay: %s --one %" PRIu64 " --verbose\n", w.broken, program, o->seed + (uint64_t)i);
+            printf("FAILED %s\n  replay: %s --one %" PRIu64 " --verbose\n", w.broken, program,
+                   o->seed + (uint64_t)i);
     }
     printf("seed %" PRIu64 ": %" PRId64 " rollouts, %" PRId64 " moves: all new %" PRId64 ", all old %" PRId64
            ", recorded as mixed under faults %" PRId64 "\n",
@@ -79,7 +80,8 @@ int main(int argc, char **argv)
     struct options o = {.rollouts = -1, .small_one = -1, .seed = (uint64_t)time(NULL)};
     if (!read_options(&o, argc, argv)) {
         fprintf(stderr,
-                "usage: %s [--rollouts N] [--seed S] [--one SEED] [--small] [--small-one N] [--verbose]\n", argv[0]);
+                "usage: %s [--rollouts N] [--seed S] [--one SEED] [--small] [--small-one N] [--verbose]\n",
+                argv[0]);
         return 2;
     }
     if (o.small || o.small_one >= 0)

@@ -69,7 +69,7 @@ void sim_broke(struct sim_world *w, const char *rule);
 void sim_judge_move(struct sim_world *w, const struct tn_move *m, const int *index);
 void sim_judge_done(struct sim_world *w);
 
-/* run.c: one rollout from beginning to end */
+/* rollout.c: one rollout from beginning to end */
 enum sim_outcome { SIM_ALL_NEW, SIM_ALL_OLD, SIM_MIXED, SIM_BROKEN };
 enum sim_outcome sim_run(struct sim_world *w, bool verbose);
 
@@ -77,6 +77,5 @@ enum sim_outcome sim_run(struct sim_world *w, bool verbose);
 int64_t sim_small(int64_t one, bool verbose, const char *program);
 /* What the script does to hosts, balancer, gates and instances at w->now. */
 void sim_script_apply(struct sim_world *w);
-int64_t sim_script_end(const struct sim_world *w);
 
 #endif

@@ -176,9 +176,12 @@ static void test_signal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels_only_rise), cmocka_unit_test(test_timed_wait),
-        cmocka_unit_test(test_readable),         cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_whole_run_deadline), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_levels_only_rise),
+        cmocka_unit_test(test_timed_wait),
+        cmocka_unit_test(test_readable),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_whole_run_deadline),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_signal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

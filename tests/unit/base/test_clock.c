@@ -46,8 +46,9 @@ static void test_parse(void **state)
 static void test_parse_is_strict(void **state)
 {
     static const char *const bad[] = {
-        "2026-13-24T20:35:45Z", "2026-00-24T20:35:45Z",  "2026-11-32T20:35:45Z",      "2026-11-24T25:35:45Z",
-        "2026-11-24T20:61:45Z", "2026-11-24T20:35:45Zx", "2026-11-24T20:35:45+01:00x", "2026-11-24T20:35:45+99:99",
+        "2026-13-24T20:35:45Z",       "2026-00-24T20:35:45Z",      "2026-11-32T20:35:45Z",
+        "2026-11-24T25:35:45Z",       "2026-11-24T20:61:45Z",      "2026-11-24T20:35:45Zx",
+        "2026-11-24T20:35:45+01:00x", "2026-11-24T20:35:45+99:99",
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(bad); i++) {
@@ -88,8 +89,8 @@ static void test_clocks_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),       cmocka_unit_test(test_parse_is_strict),
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_local_clock),
+        cmocka_unit_test(test_parse),      cmocka_unit_test(test_parse_is_strict),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_local_clock),
         cmocka_unit_test(test_clocks_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

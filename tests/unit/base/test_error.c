@@ -143,9 +143,14 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set),   cmocka_unit_test(test_nobody_cares),    cmocka_unit_test(test_set_from_itself),
-        cmocka_unit_test(test_errno), cmocka_unit_test(test_prefix_and_hint), cmocka_unit_test(test_move),
-        cmocka_unit_test(test_message), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_set),
+        cmocka_unit_test(test_nobody_cares),
+        cmocka_unit_test(test_set_from_itself),
+        cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_prefix_and_hint),
+        cmocka_unit_test(test_move),
+        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

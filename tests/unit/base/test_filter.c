@@ -38,7 +38,8 @@ static void test_plain(void **state)
     static const struct row rows[] = {
         {"", ""},
         {"plain text ~!", "plain text ~!"},
-        {"caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x9a\x80 \xe4\xb8\xad", "caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x9a\x80 \xe4\xb8\xad"},
+        {"caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x9a\x80 \xe4\xb8\xad",
+         "caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x9a\x80 \xe4\xb8\xad"},
         {"a\tb", "a b"},
         {"a\nb", "a b"},
         {"a\r\nb", "a b"},
@@ -69,16 +70,16 @@ static void test_escape_sequences(void **state)
         {"\033[?25lx", "x"},
         {"\033[38;2;1;2;3mx", "x"},
         {"\033[>0cx", "x"},
-        {"\033[1 qx", "x"},                             /* with an intermediate byte */
-        {"\033]0;title\ax", "x"},                       /* window title, ended by BEL */
-        {"\033]0;title\033\\x", "x"},                   /* ended by ST */
+        {"\033[1 qx", "x"},           /* with an intermediate byte */
+        {"\033]0;title\ax", "x"},     /* window title, ended by BEL */
+        {"\033]0;title\033\\x", "x"}, /* ended by ST */
         {"\033]8;;http://a\033\\link\033]8;;\033\\", "link"},
-        {"\033]52;c;c2VjcmV0\ax", "x"},                 /* clipboard */
-        {"\033P1$r0m\033\\x", "x"},                     /* DCS */
-        {"\033_app\033\\x", "x"},                       /* APC */
-        {"\033^pm\033\\x", "x"},                        /* PM */
-        {"\033Xsos\033\\x", "x"},                       /* SOS */
-        {"\033cx", "x"},                                /* reset */
+        {"\033]52;c;c2VjcmV0\ax", "x"}, /* clipboard */
+        {"\033P1$r0m\033\\x", "x"},     /* DCS */
+        {"\033_app\033\\x", "x"},       /* APC */
+        {"\033^pm\033\\x", "x"},        /* PM */
+        {"\033Xsos\033\\x", "x"},       /* SOS */
+        {"\033cx", "x"},                /* reset */
         {"\0337x\0338", "x"},
         {"\033=x", "x"},
         {"\033Mx", "x"},
@@ -91,12 +92,8 @@ static void test_escape_with_intermediates(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"\033(Bx", "x"},
-        {"\033)0x", "x"},
-        {"\033#8x", "x"},
-        {"\033%Gx", "x"},
-        {"\033 Fx", "x"},
-        {"\033$(Cx", "x"},
+        {"\033(Bx", "x"}, {"\033)0x", "x"}, {"\033#8x", "x"},
+        {"\033%Gx", "x"}, {"\033 Fx", "x"}, {"\033$(Cx", "x"},
     };
     check_rows(rows, TN_COUNT(rows));
 }
@@ -133,12 +130,18 @@ static void test_c1(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"\xc2\x9b" "31mx", "?31mx"},           /* CSI as UTF-8 */
-        {"\xc2\x9d" "0;t\xc2\x9c", "?0;t?"},    /* OSC … ST */
+        {"\xc2\x9b"
+         "31mx",
+         "?31mx"}, /* CSI as UTF-8 */
+        {"\xc2\x9d"
+         "0;t\xc2\x9c",
+         "?0;t?"}, /* OSC … ST */
         {"\xc2\x80\xc2\x9f\xc2\x85", "???"},
-        {"\x9b" "31mx", "\\x9b31mx"},           /* CSI as a byte */
+        {"\x9b"
+         "31mx",
+         "\\x9b31mx"}, /* CSI as a byte */
         {"\x90x\x9c", "\\x90x\\x9c"},
-        {"\xc2\xa0", "\xc2\xa0"},               /* the first one that is no control */
+        {"\xc2\xa0", "\xc2\xa0"}, /* the first one that is no control */
     };
     check_rows(rows, TN_COUNT(rows));
 }
@@ -147,14 +150,16 @@ static void test_bidi_and_hidden(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"a\xe2\x80\xae" "b", "a?b"}, /* U+202E right-to-left override */
+        {"a\xe2\x80\xae"
+         "b",
+         "a?b"}, /* U+202E right-to-left override */
         {"\xe2\x80\xaa\xe2\x80\xab\xe2\x80\xac\xe2\x80\xad", "????"},
         {"\xe2\x81\xa6\xe2\x81\xa7\xe2\x81\xa8\xe2\x81\xa9", "????"}, /* isolates */
         {"\xe2\x80\x8e\xe2\x80\x8f", "??"},                           /* marks */
         {"\xe2\x80\x8b\xe2\x80\x8d", "??"},                           /* zero width */
         {"\xe2\x80\xa8\xe2\x80\xa9", "??"},                           /* line and paragraph separators */
-        {"\xef\xbb\xbf", "?"},                                         /* BOM */
-        {"\xf3\xa0\x81\x81", "?"},                                     /* a tag */
+        {"\xef\xbb\xbf", "?"},                                        /* BOM */
+        {"\xf3\xa0\x81\x81", "?"},                                    /* a tag */
     };
     check_rows(rows, TN_COUNT(rows));
 }
@@ -163,7 +168,9 @@ static void test_bidi_and_hidden(void **state)
 static void test_bidi_arabic_letter_mark(void **state)
 {
     (void)state;
-    static const struct row rows[] = {{"a\xd8\x9c" "b", "a?b"}};
+    static const struct row rows[] = {{"a\xd8\x9c"
+                                       "b",
+                                       "a?b"}};
     check_rows(rows, TN_COUNT(rows));
 }
 
@@ -173,19 +180,19 @@ static void test_invalid_utf8(void **state)
     static const struct row rows[] = {
         {"\xff", "\\xff"},
         {"\x80", "\\x80"},
-        {"\xc3", "\\xc3"},                              /* cut */
+        {"\xc3", "\\xc3"}, /* cut */
         {"\xe2\x82", "\\xe2\\x82"},
         {"\xf0\x9f\x9a", "\\xf0\\x9f\\x9a"},
         {"\xc3(", "\\xc3("},
-        {"\xc0\xaf", "\\xc0\\xaf"},                     /* too long */
+        {"\xc0\xaf", "\\xc0\\xaf"}, /* too long */
         {"\xc1\x9b", "\\xc1\\x9b"},
         {"\xe0\x80\xaf", "\\xe0\\x80\\xaf"},
-        {"\xe0\x82\x9b", "\\xe0\\x82\\x9b"},            /* CSI, too long */
+        {"\xe0\x82\x9b", "\\xe0\\x82\\x9b"}, /* CSI, too long */
         {"\xf0\x80\x80\x9b", "\\xf0\\x80\\x80\\x9b"},
-        {"\xed\xa0\x80", "\\xed\\xa0\\x80"},            /* surrogate */
-        {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},   /* above U+10FFFF */
+        {"\xed\xa0\x80", "\\xed\\xa0\\x80"},          /* surrogate */
+        {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"}, /* above U+10FFFF */
         {"\xf8\x88\x80\x80\x80", "\\xf8\\x88\\x80\\x80\\x80"},
-        {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"},       /* the last one */
+        {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"}, /* the last one */
         {"a\xe2\x82\033[31mb", "a\\xe2\\x82b"},
     };
     check_rows(rows, TN_COUNT(rows));
@@ -221,8 +228,13 @@ static void test_columns(void **state)
         const char *text;
         size_t n;
     } rows[] = {
-        {"", 0},          {"abc", 3},         {"caf\xc3\xa9", 4}, {"\xe4\xb8\xad\xe6\x96\x87", 4},
-        {"\xe2\x9c\x93", 1}, {"e\xcc\x81", 1}, {"\xff", 1},
+        {"", 0},
+        {"abc", 3},
+        {"caf\xc3\xa9", 4},
+        {"\xe4\xb8\xad\xe6\x96\x87", 4},
+        {"\xe2\x9c\x93", 1},
+        {"e\xcc\x81", 1},
+        {"\xff", 1},
     };
     (void)state;
     if (!setlocale(LC_CTYPE, "C.UTF-8"))

@@ -267,7 +267,8 @@ static void test_mkdirs(void **state)
     (void)state;
     struct tn_error *err = NULL;
     struct stat st;
-    tn_autofree char *path = in_dir("a/b/c"), *file = in_dir("file"), *below = in_dir("file/x"), *slash = in_dir("d//e/");
+    tn_autofree char *path = in_dir("a/b/c"), *file = in_dir("file"), *below = in_dir("file/x"),
+                     *slash = in_dir("d//e/");
     assert_int_equal(tn_fs_mkdirs(path, 0700, &err), TN_OK);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
@@ -285,8 +286,8 @@ static void test_mkdirs(void **state)
 static void test_remove_tree(void **state)
 {
     (void)state;
-    tn_autofree char *top = in_dir("top"), *deep = in_dir("top/a/b"), *file = in_dir("top/a/f"), *outside = in_dir("out"),
-                     *kept = in_dir("out/kept"), *link = in_dir("top/link");
+    tn_autofree char *top = in_dir("top"), *deep = in_dir("top/a/b"), *file = in_dir("top/a/f"),
+                     *outside = in_dir("out"), *kept = in_dir("out/kept"), *link = in_dir("top/link");
     assert_int_equal(tn_fs_remove_tree(top, NULL), TN_OK); /* absent */
     tn_fs_mkdirs(deep, 0700, NULL);
     tn_fs_mkdirs(outside, 0700, NULL);
@@ -303,7 +304,8 @@ static void test_remove_tree(void **state)
 static void test_list(void **state)
 {
     (void)state;
-    static const char *const made[] = {"b", ".hidden", "a", "c"}, *const sorted[] = {".hidden", "a", "b", "c"};
+    static const char *const made[] = {"b", ".hidden", "a", "c"}, *const sorted[] = {".hidden", "a", "b",
+                                                                                     "c"};
     for (size_t i = 0; i < TN_COUNT(made); i++) {
         tn_autofree char *path = in_dir(made[i]);
         put(path, "");

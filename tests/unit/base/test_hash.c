@@ -72,8 +72,14 @@ static void test_known_scrypt(void **state)
 static void test_hostile_labels(void **state)
 {
     static const char *const bad[] = {
-        "", "scrypt:", "scrypt", "plain", "scrypt:zz0102030405060708090a0b0c0d0e0f:", "scrypt:000102",
-        "SCRYPT:000102030405060708090a0b0c0d0e0f:00", "scrypt:000102030405060708090a0b0c0d0e0f",
+        "",
+        "scrypt:",
+        "scrypt",
+        "plain",
+        "scrypt:zz0102030405060708090a0b0c0d0e0f:",
+        "scrypt:000102",
+        "SCRYPT:000102030405060708090a0b0c0d0e0f:00",
+        "scrypt:000102030405060708090a0b0c0d0e0f",
         "scrypt:000102030405060708090a0b0c0d0e0f:00",
     };
     (void)state;
@@ -118,8 +124,8 @@ static void test_wipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),        cmocka_unit_test(test_secret_round_trip),
-        cmocka_unit_test(test_empty_secret),  cmocka_unit_test(test_known_scrypt),
+        cmocka_unit_test(test_sha256),         cmocka_unit_test(test_secret_round_trip),
+        cmocka_unit_test(test_empty_secret),   cmocka_unit_test(test_known_scrypt),
         cmocka_unit_test(test_hostile_labels), cmocka_unit_test(test_random),
         cmocka_unit_test(test_wipe),
     };

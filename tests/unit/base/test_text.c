@@ -39,10 +39,22 @@ static void test_glob(void **state)
         const char *pattern, *text;
         bool fits;
     } rows[] = {
-        {"*", "", true},          {"*", "anything/at all", true}, {"web", "web", true},   {"web", "web-1", false},
-        {"web-*", "web-1", true}, {"web-?", "web-1", true},       {"web-?", "web", false}, {"web-?", "web-10", false},
-        {"*-db", "a-db", true},   {"*-db", "a-db2", false},       {"a*b*c", "aXXbYYc", true}, {"a*b*c", "ac", false},
-        {"", "", true},           {"", "a", false},               {"*.*", "a.b", true},   {"*a*", "bcd", false},
+        {"*", "", true},
+        {"*", "anything/at all", true},
+        {"web", "web", true},
+        {"web", "web-1", false},
+        {"web-*", "web-1", true},
+        {"web-?", "web-1", true},
+        {"web-?", "web", false},
+        {"web-?", "web-10", false},
+        {"*-db", "a-db", true},
+        {"*-db", "a-db2", false},
+        {"a*b*c", "aXXbYYc", true},
+        {"a*b*c", "ac", false},
+        {"", "", true},
+        {"", "a", false},
+        {"*.*", "a.b", true},
+        {"*a*", "bcd", false},
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
@@ -53,14 +65,16 @@ static void test_glob(void **state)
 
 static void test_nearest(void **state)
 {
-    static const char *const names[] = {"image", "replicas", "environment", "healthy_deadline", "ports", "env"};
+    static const char *const names[] = {"image", "replicas", "environment", "healthy_deadline",
+                                        "ports", "env"};
     const struct {
         const char *word;
         int index;
     } rows[] = {
-        {"image", 0},        {"imgae", 0},  {"imag", 0},  {"replica", 1}, {"repliacs", 1}, {"enviroment", 2},
-        {"helthy_dedline", 3}, {"prots", 4}, {"port", 4}, {"envs", 5},    {"zebra", -1},   {"", -1},
-        {"x", -1},           {"hlthydedlin", -1},
+        {"image", 0},    {"imgae", 0},        {"imag", 0},           {"replica", 1},
+        {"repliacs", 1}, {"enviroment", 2},   {"helthy_dedline", 3}, {"prots", 4},
+        {"port", 4},     {"envs", 5},         {"zebra", -1},         {"", -1},
+        {"x", -1},       {"hlthydedlin", -1},
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
@@ -92,13 +106,40 @@ static void test_duration(void **state)
         const char *text;
         int64_t ms;
     } rows[] = {
-        {"0", 0},           {"0s", 0},          {"300ms", 300},       {"2s", 2000},        {"5m", 300000},
-        {"1h", 3600000},    {"1h30m", 5400000}, {"2d", 172800000},    {"1.5s", 1500},      {"0.5m", 30000},
-        {"1m1ms", 60001},   {"1d2h3m4s5ms", 93784005}, {"0.0014s", 1}, {"0.0016s", 2},     {"5", -1},
-        {"", -1},           {" 5s", -1},        {"5s ", -1},          {"-5s", -1},         {"5 s", -1},
-        {"s", -1},          {".5s", -1},        {"5x", -1},           {"5sm", -1},         {"1e3s", -1},
-        {"0x10s", -1},      {"+1s", -1},        {"inf", -1},          {"nan", -1},         {"00", -1},
-        {"99999999999999999999d", -1},          {"5S", -1},           {"1h30", -1},        {"5s\n", -1},
+        {"0", 0},
+        {"0s", 0},
+        {"300ms", 300},
+        {"2s", 2000},
+        {"5m", 300000},
+        {"1h", 3600000},
+        {"1h30m", 5400000},
+        {"2d", 172800000},
+        {"1.5s", 1500},
+        {"0.5m", 30000},
+        {"1m1ms", 60001},
+        {"1d2h3m4s5ms", 93784005},
+        {"0.0014s", 1},
+        {"0.0016s", 2},
+        {"5", -1},
+        {"", -1},
+        {" 5s", -1},
+        {"5s ", -1},
+        {"-5s", -1},
+        {"5 s", -1},
+        {"s", -1},
+        {".5s", -1},
+        {"5x", -1},
+        {"5sm", -1},
+        {"1e3s", -1},
+        {"0x10s", -1},
+        {"+1s", -1},
+        {"inf", -1},
+        {"nan", -1},
+        {"00", -1},
+        {"99999999999999999999d", -1},
+        {"5S", -1},
+        {"1h30", -1},
+        {"5s\n", -1},
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
@@ -146,9 +187,10 @@ static void test_age(void **state)
         int64_t ms;
         const char *text;
     } rows[] = {
-        {-1, "0ms"},          {0, "0ms"},        {999, "999ms"},       {1000, "1.0s"},       {1949, "1.9s"},
-        {59999, "59.9s"},     {60000, "1m00s"},  {250000, "4m10s"},    {3599999, "59m59s"},  {3600000, "1h00m"},
-        {90000000, "25h00m"}, {172799999, "47h59m"}, {172800000, "2d"}, {259200000, "3d"},
+        {-1, "0ms"},         {0, "0ms"},         {999, "999ms"},       {1000, "1.0s"},
+        {1949, "1.9s"},      {59999, "59.9s"},   {60000, "1m00s"},     {250000, "4m10s"},
+        {3599999, "59m59s"}, {3600000, "1h00m"}, {90000000, "25h00m"}, {172799999, "47h59m"},
+        {172800000, "2d"},   {259200000, "3d"},
     };
     (void)state;
     char text[32];
@@ -162,12 +204,34 @@ static void test_size(void **state)
         const char *text;
         int64_t bytes;
     } rows[] = {
-        {"0", 0},          {"1048576", 1048576}, {"512Mi", 536870912}, {"1Gi", 1073741824}, {"128m", 134217728},
-        {"2g", 2147483648}, {"100k", 100000},    {"100K", 100000},     {"1Ki", 1024},       {"3M", 3000000},
-        {"1G", 1000000000}, {"1Ti", 1099511627776}, {"1.5Gi", 1610612736}, {"10b", 10},     {"10B", 10},
-        {"", -1},          {"Mi", -1},           {"-1", -1},           {"1 Mi", -1},        {"1Mib", -1},
-        {"1MiB", -1},      {"1x", -1},           {"1e9", -1},          {"99999999Ti", -1},  {"9999999999999999999", -1},
-        {" 1", -1},        {"1 ", -1},           {"0x10", -1},
+        {"0", 0},
+        {"1048576", 1048576},
+        {"512Mi", 536870912},
+        {"1Gi", 1073741824},
+        {"128m", 134217728},
+        {"2g", 2147483648},
+        {"100k", 100000},
+        {"100K", 100000},
+        {"1Ki", 1024},
+        {"3M", 3000000},
+        {"1G", 1000000000},
+        {"1Ti", 1099511627776},
+        {"1.5Gi", 1610612736},
+        {"10b", 10},
+        {"10B", 10},
+        {"", -1},
+        {"Mi", -1},
+        {"-1", -1},
+        {"1 Mi", -1},
+        {"1Mib", -1},
+        {"1MiB", -1},
+        {"1x", -1},
+        {"1e9", -1},
+        {"99999999Ti", -1},
+        {"9999999999999999999", -1},
+        {" 1", -1},
+        {"1 ", -1},
+        {"0x10", -1},
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
@@ -186,8 +250,8 @@ static void test_cpu(void **state)
         const char *text;
         int64_t milli;
     } rows[] = {
-        {"0.5", 500}, {"2", 2000}, {"500m", 500}, {"1.25", 1250}, {"0", 0},    {"0.001", 1}, {"", -1},
-        {"m", -1},    {"-1", -1},  {"1x", -1},    {"1mm", -1},    {" 1", -1},  {"2 ", -1},
+        {"0.5", 500}, {"2", 2000}, {"500m", 500}, {"1.25", 1250}, {"0", 0},   {"0.001", 1}, {"", -1},
+        {"m", -1},    {"-1", -1},  {"1x", -1},    {"1mm", -1},    {" 1", -1}, {"2 ", -1},
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
@@ -207,9 +271,9 @@ static void test_int(void **state)
         bool ok;
         int64_t v;
     } rows[] = {
-        {"0", true, 0},      {"-7", true, -7},   {"0012", true, 12}, {"9223372036854775807", true, INT64_MAX},
-        {"", false, 0},      {" 1", false, 0},   {"1 ", false, 0},   {"1.0", false, 0},
-        {"0x10", false, 0},  {"ten", false, 0},  {"-", false, 0},    {"9223372036854775808", false, 0},
+        {"0", true, 0},     {"-7", true, -7},  {"0012", true, 12}, {"9223372036854775807", true, INT64_MAX},
+        {"", false, 0},     {" 1", false, 0},  {"1 ", false, 0},   {"1.0", false, 0},
+        {"0x10", false, 0}, {"ten", false, 0}, {"-", false, 0},    {"9223372036854775808", false, 0},
         {"1\n", false, 0},
     };
     (void)state;
@@ -226,12 +290,18 @@ static void test_int(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),    cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_glob),     cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_nearest_takes_the_nearer), cmocka_unit_test(test_duration),
-        cmocka_unit_test(test_duration_round_trip),      cmocka_unit_test(test_format_in_a_small_buffer),
-        cmocka_unit_test(test_age),      cmocka_unit_test(test_size),
-        cmocka_unit_test(test_cpu),      cmocka_unit_test(test_int),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_glob),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_nearest_takes_the_nearer),
+        cmocka_unit_test(test_duration),
+        cmocka_unit_test(test_duration_round_trip),
+        cmocka_unit_test(test_format_in_a_small_buffer),
+        cmocka_unit_test(test_age),
+        cmocka_unit_test(test_size),
+        cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_int),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

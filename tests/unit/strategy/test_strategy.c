@@ -37,17 +37,20 @@ static void test_rolling(void **state)
         {"first deployment", SPEC(.max_surge = 1), "", "start@0 start@0 start@0"},
         {"surge 1: one more, nothing leaves", SPEC(.max_surge = 1), "or+ or+ or+", "start@0"},
         {"surge 2", SPEC(.max_surge = 2), "or+ or+ or+", "start@0 start@0"},
-        {"surge above replicas: never more than wanted", SPEC(.max_surge = 9), "or+ or+ or+", "start@0 start@0 start@0"},
+        {"surge above replicas: never more than wanted", SPEC(.max_surge = 9), "or+ or+ or+",
+         "start@0 start@0 start@0"},
         {"unavailable 1: the youngest leaves", SPEC(.max_unavailable = 1), "or+ or+ or+", "drain2"},
         {"unavailable 2", SPEC(.max_unavailable = 2), "or+ or+ or+", "drain2 drain1"},
         {"both", SPEC(.max_surge = 1, .max_unavailable = 1), "or+ or+ or+", "drain2 start@0"},
         {"unavailable above replicas", SPEC(.max_unavailable = 7), "or+ or+ or+", "drain2 drain1 drain0"},
         {"neither: nothing can be done", SPEC(.max_surge = 0), "or+ or+ or+", ""},
         {"candidate starts: wait for it", SPEC(.max_surge = 1), "or+ or+ or+ Ns-", "wait:ready=29000"},
-        {"the first of two deadlines", SPEC(.max_surge = 2), "or+ or+ or+ Ns-~1000 Ns-~9000", "wait:ready=21000"},
+        {"the first of two deadlines", SPEC(.max_surge = 2), "or+ or+ or+ Ns-~1000 Ns-~9000",
+         "wait:ready=21000"},
         {"ready, too young", SPEC(.max_surge = 1), "or+ or+ or+ Nr-~4999", "wait:min_healthy=1"},
         {"ready, old enough", SPEC(.max_surge = 1), "or+ or+ or+ Nr-!~5000", "admit3"},
-        {"admitted: settled, and an old one leaves", SPEC(.max_surge = 1), "or+ or+ or+ Nr+!", "settle3 drain2"},
+        {"admitted: settled, and an old one leaves", SPEC(.max_surge = 1), "or+ or+ or+ Nr+!",
+         "settle3 drain2"},
         {"too young to settle", SPEC(.max_surge = 1), "or+ or+ or+ Nr+!~1", "drain2 wait:min_healthy=4999"},
         {"being admitted does not serve yet", SPEC(.max_surge = 1), "or+ or+ or+ Nr-A", "wait:moves"},
         {"draining", SPEC(.max_surge = 1), "or+ or+ or-~3000 Nr+", "wait:drain=7000"},
@@ -81,7 +84,8 @@ static void test_scale(void **state)
         {"nothing wanted, one draining", SPEC(.replicas = 0), "or-d", "stop0"},
         {"nothing wanted, one starting", SPEC(.replicas = 0), "Ns-", "stop0 wait:ready=29000"},
         {"nothing wanted, one crashed", SPEC(.replicas = 0), "of-d", "stop0"},
-        {"up and to another revision", SPEC(.replicas = 5, .max_surge = 1), "or+ or+", "start@0 start@0 start@0 start@0"},
+        {"up and to another revision", SPEC(.replicas = 5, .max_surge = 1), "or+ or+",
+         "start@0 start@0 start@0 start@0"},
         {"down and to another revision", SPEC(.replicas = 1, .max_surge = 1), "or+ or+ or+", "drain2 drain1"},
     };
     CHECK(rows);
@@ -111,14 +115,15 @@ static void test_old_instances_that_fail(void **state)
         {"never counted as our failure", SPEC(.max_failures = 0, .max_surge = 1), "of- of- of-",
          "start@0 wait:drain=9000"},
         {"weak and needed: kept", SPEC(.max_surge = 1), "or+ or+ os+", "start@0"},
-        {"weak and not needed: leaves first", SPEC(.max_unavailable = 1, .max_surge = 1), "or+ or+ os+", "drain2 start@0"},
+        {"weak and not needed: leaves first", SPEC(.max_unavailable = 1, .max_surge = 1), "or+ or+ os+",
+         "drain2 start@0"},
         {"weak, its place is needed", SPEC(.max_surge = 0), "or+ or+ os+", "drain2"},
         {"weak ones leave one at a time", SPEC(.max_surge = 0), "os+ os+ or+", "drain0"},
         {"weak, enough serve", SPEC(.max_surge = 1), "or+ or+ os+ Nr+", "drain2"},
         {"weak, the candidate still starts", SPEC(.max_surge = 1), "or+ or+ os+ Ns-", "wait:ready=29000"},
         {"weak without a balancer", SPEC(.max_surge = 1, .has_balancer = false), "or+ or+ os-", "start@0"},
-        {"starting, never served, without a balancer", SPEC(.max_surge = 1, .has_balancer = false), "or+ or+ os-x",
-         "stop2 start@0"},
+        {"starting, never served, without a balancer", SPEC(.max_surge = 1, .has_balancer = false),
+         "or+ or+ os-x", "stop2 start@0"},
     };
     CHECK(rows);
 }
@@ -138,7 +143,8 @@ static void test_candidates_that_fail(void **state)
         {"just in time", SPEC(.max_surge = 1), "or+ or+ or+ Ns-~30000", "wait:ready=0"},
         {"still being started: not late", SPEC(.max_surge = 1), "or+ or+ or+ Ns-B~40000", "wait:moves"},
         {"an old one that is not ready is not late", SPEC(.max_surge = 1), "or+ or+ os+~99999", "start@0"},
-        {"its place is free when it is gone", SPEC(.max_surge = 1, .max_failures = 1), "or+ or+ or+", "start@0"},
+        {"its place is free when it is gone", SPEC(.max_surge = 1, .max_failures = 1), "or+ or+ or+",
+         "start@0"},
     };
     CHECK(rows);
 }
@@ -195,7 +201,8 @@ static void test_hosts(void **state)
     w.in.host_down = NULL; /* none is down */
     assert_string_equal(strategy_decide(&w), "start@0 start@1 start@2 start@0 start@1");
     /* fewest of the wanted revision; others and failed ones do not count, starts in flight do */
-    strategy_world_init(&w, &SPEC(.replicas = 4, .max_surge = 9, .max_failures = 1), "or+@1 or+@1 Nr+@0 Nf-S@1");
+    strategy_world_init(&w, &SPEC(.replicas = 4, .max_surge = 9, .max_failures = 1),
+                        "or+@1 or+@1 Nr+@0 Nf-S@1");
     w.in.n_hosts = 3;
     w.start_hosts[0] = 2;
     w.in.starts = 1;
@@ -274,9 +281,11 @@ static void test_delay(void **state)
     (void)state;
     assert_string_equal(with_delay(1000, TN_FORWARD, "or+ or+ or+ Nr+"), "wait:delay=2000");
     assert_string_equal(with_delay(3000, TN_FORWARD, "or+ or+ or+ Nr+"), "drain2");
-    assert_string_equal(with_delay(0, TN_FORWARD, "or+ or+ or+ Nr+"), "drain2");   /* nothing was admitted */
-    assert_string_equal(with_delay(1000, TN_FORWARD, "or+ Nr+ Nr+ Nr+"), "drain0"); /* after the last batch: none */
-    assert_string_equal(with_delay(1000, TN_FORWARD, "Nr+ Nr+ Nr+ Nr+"), "drain3"); /* scale down is no batch */
+    assert_string_equal(with_delay(0, TN_FORWARD, "or+ or+ or+ Nr+"), "drain2"); /* nothing was admitted */
+    assert_string_equal(with_delay(1000, TN_FORWARD, "or+ Nr+ Nr+ Nr+"),
+                        "drain0"); /* after the last batch: none */
+    assert_string_equal(with_delay(1000, TN_FORWARD, "Nr+ Nr+ Nr+ Nr+"),
+                        "drain3"); /* scale down is no batch */
     assert_string_equal(with_delay(1000, TN_BACK, "or+ or+ or+ Nr+"), "drain2");
     struct strategy_world w;
     strategy_world_init(&w, &SPEC(.max_surge = 1, .delay = 3000), "or+ or+ or+ Nr-");
@@ -312,17 +321,22 @@ static void test_manual(void **state)
 static void test_rollback(void **state)
 {
     const struct row rows[] = {
-        {"no minimum healthy time", SPEC(.direction = TN_BACK, .max_surge = 1), "or+ or+ or+ Nr-~0", "admit3"},
-        {"settles at once", SPEC(.direction = TN_BACK, .max_surge = 1), "or+ or+ or+ Nr+!~0", "settle3 drain2"},
+        {"no minimum healthy time", SPEC(.direction = TN_BACK, .max_surge = 1), "or+ or+ or+ Nr-~0",
+         "admit3"},
+        {"settles at once", SPEC(.direction = TN_BACK, .max_surge = 1), "or+ or+ or+ Nr+!~0",
+         "settle3 drain2"},
         {"keeps the floor", SPEC(.direction = TN_BACK, .max_surge = 1), "Nr+ Nr+ or+", "start@0"},
         {"leaves what failed", SPEC(.direction = TN_BACK, .max_surge = 1), "Nr+ Nr+ Nr+ of-x", "stop3"},
-        {"never waits for what it leaves", SPEC(.direction = TN_BACK, .max_surge = 1), "Nr+ Nr+ Nr+ os-x~99999", "stop3"},
-        {"its own may fail three times", SPEC(.direction = TN_BACK, .max_surge = 3), "Nf- Nf- Nf-", "stop0 stop1 stop2 start@0 start@0 start@0"},
+        {"never waits for what it leaves", SPEC(.direction = TN_BACK, .max_surge = 1),
+         "Nr+ Nr+ Nr+ os-x~99999", "stop3"},
+        {"its own may fail three times", SPEC(.direction = TN_BACK, .max_surge = 3), "Nf- Nf- Nf-",
+         "stop0 stop1 stop2 start@0 start@0 start@0"},
         {"not four times", SPEC(.direction = TN_BACK, .max_surge = 3), "Nf- Nf- Nf- Nf-", "failed:instance0"},
-        {"more often if the plan says so", SPEC(.direction = TN_BACK, .max_surge = 3, .max_failures = 4), "Nf- Nf- Nf- Nf-",
-         "stop0 stop1 stop2 stop3 start@0 start@0"},
+        {"more often if the plan says so", SPEC(.direction = TN_BACK, .max_surge = 3, .max_failures = 4),
+         "Nf- Nf- Nf- Nf-", "stop0 stop1 stop2 stop3 start@0 start@0"},
         {"a failed first deployment", SPEC(.direction = TN_BACK, .replicas = 0), "or+ os-x", "stop1 drain0"},
-        {"drain is kept", SPEC(.direction = TN_BACK, .max_surge = 1), "Nr+ Nr+ Nr+ or-~1000", "wait:drain=9000"},
+        {"drain is kept", SPEC(.direction = TN_BACK, .max_surge = 1), "Nr+ Nr+ Nr+ or-~1000",
+         "wait:drain=9000"},
     };
     CHECK(rows);
 }
@@ -330,10 +344,12 @@ static void test_rollback(void **state)
 static void test_no_balancer(void **state)
 {
     const struct row rows[] = {
-        {"ready is in rotation: the old one is stopped", SPEC(.max_surge = 1, .has_balancer = false), "or+ or+ or+ Nr+", "stop2"},
+        {"ready is in rotation: the old one is stopped", SPEC(.max_surge = 1, .has_balancer = false),
+         "or+ or+ or+ Nr+", "stop2"},
         {"not ready", SPEC(.max_surge = 1, .has_balancer = false), "or+ or+ or+ Ns-", "wait:ready=29000"},
         {"floor", SPEC(.max_surge = 0, .max_unavailable = 1, .has_balancer = false), "or+ or+ or+", "stop2"},
-        {"crashed candidate", SPEC(.max_surge = 1, .max_failures = 1, .has_balancer = false), "or+ or+ or+ Nf-", "stop3"},
+        {"crashed candidate", SPEC(.max_surge = 1, .max_failures = 1, .has_balancer = false),
+         "or+ or+ or+ Nf-", "stop3"},
         {"no drain cap", SPEC(.max_surge = 1, .has_balancer = false), "or+ or+ of-w~0 Nr+", "stop2"},
         {"done", SPEC(.has_balancer = false), "Nr+ Nr+ Nr+", "done"},
     };
@@ -368,8 +384,10 @@ static void test_progress_deadline(void **state)
     assert_string_equal(after(130001, &SPEC(.max_surge = 1), stuck), "failed:deadline");
     assert_string_equal(after(133000, &SPEC(.max_surge = 1, .delay = 3000), stuck), "wait:ready=29000");
     assert_string_equal(after(133001, &SPEC(.max_surge = 1, .delay = 3000), stuck), "failed:deadline");
-    assert_string_equal(after(120001, &SPEC(.max_surge = 1, .has_balancer = false), stuck), "failed:deadline");
-    assert_string_equal(after(120000, &SPEC(.max_surge = 1, .has_balancer = false), stuck), "wait:ready=29000");
+    assert_string_equal(after(120001, &SPEC(.max_surge = 1, .has_balancer = false), stuck),
+                        "failed:deadline");
+    assert_string_equal(after(120000, &SPEC(.max_surge = 1, .has_balancer = false), stuck),
+                        "wait:ready=29000");
     assert_string_equal(after(999999, &SPEC(.max_surge = 1), "Nr+ Nr+ Nr+"), "done"); /* done is done */
     assert_string_equal(after(999999, &SPEC(.direction = TN_BACK), "ou+ ou+ ou+"), "failed:deadline");
 }

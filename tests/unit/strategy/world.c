@@ -76,7 +76,8 @@ void strategy_world_init(struct strategy_world *w, const struct tn_strategy_spec
 {
     memset(w, 0, sizeof(*w));
     w->spec = *spec;
-    w->memo = (struct tn_strategy_memo){.began = NOW - 1000, .last_progress = NOW - 1000, .progress = INT32_MAX};
+    w->memo =
+        (struct tn_strategy_memo){.began = NOW - 1000, .last_progress = NOW - 1000, .progress = INT32_MAX};
     int n = 0;
     for (const char *p = instances; *p; n++)
         p = read_instance(&w->v[n], n, p);
@@ -106,7 +107,8 @@ static void say(struct strategy_world *w, const char *format, ...)
 
 const char *strategy_decide(struct strategy_world *w)
 {
-    static const char *const waits[] = {"nothing", "moves", "ready", "min_healthy", "delay", "drain", "gates", "unknown"};
+    static const char *const waits[] = {"nothing", "moves", "ready", "min_healthy",
+                                        "delay",   "drain", "gates", "unknown"};
     static const char *const failures[] = {"none", "instance", "deadline", "gate"};
     tn_strategy_next(&w->in, &w->memo, &w->d);
     w->text[0] = 0;

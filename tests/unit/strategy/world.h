@@ -27,7 +27,8 @@ struct strategy_world {
 
 /* 3 replicas behind a balancer, min_healthy 5 s, healthy_deadline 30 s, progress_deadline 120 s, drain_cap 10 s. */
 struct tn_strategy_spec strategy_spec(void);
-void strategy_world_init(struct strategy_world *w, const struct tn_strategy_spec *spec, const char *instances);
+void strategy_world_init(struct strategy_world *w, const struct tn_strategy_spec *spec,
+                         const char *instances);
 /* Asks the core; the decision as text (in w->text). */
 const char *strategy_decide(struct strategy_world *w);
 #define SPEC(...)                                                                                            \

@@ -17,7 +17,9 @@ static void look_at(const struct sim_world *w, const struct sim_thing *t, struct
         .target = t->revision == w->target && !(t->failed && t->started <= 1),
         .settled = t->settled,
         .was_serving = t->was_serving,
-        .state = t->failed ? TN_I_FAILED : t->ready ? TN_I_READY : TN_I_STARTING,
+        .state = t->failed  ? TN_I_FAILED
+                 : t->ready ? TN_I_READY
+                            : TN_I_STARTING,
         .rotation = rotation_of(w, t),
         .drained = !t->in_rotation && (t->failed || w->now >= t->drained_at),
         .busy = t->busy_lost ? TN_IDLE : t->busy,
@@ -86,7 +88,7 @@ static void turn_round(struct sim_world *w)
 /* A way back that fails is recorded as mixed while something is wrong with the world, and shortly after. */
 static enum sim_outcome rollback_failed(struct sim_world *w)
 {
-    if (w->script ? w->now < sim_script_end(w) : w->faults || w->now < SIM_FAULT_END + 60000)
+    if (!w->script && (w->faults || w->now < SIM_FAULT_END + 60000))
         return SIM_MIXED;
     sim_broke(w, "L-1: a rollback failed without a fault");
     return SIM_BROKEN;
@@ -94,8 +96,9 @@ static enum sim_outcome rollback_failed(struct sim_world *w)
 
 static void show(const struct sim_world *w, const struct tn_decision *d)
 {
-    printf("%6" PRId64 " old %d new %d available %d verdict %d failure %d moves %d wait %s\n", w->now, d->setpoint.old_count,
-           d->setpoint.new_count, d->setpoint.available, d->verdict, d->failure, d->n_moves, tn_wait_name(d->wait));
+    printf("%6" PRId64 " old %d new %d available %d verdict %d failure %d moves %d wait %s\n", w->now,
+           d->setpoint.old_count, d->setpoint.new_count, d->setpoint.available, d->verdict, d->failure,
+           d->n_moves, tn_wait_name(d->wait));
 }
 
 static void carry_out(struct sim_world *w, const struct tn_decision *d, const int *index)
