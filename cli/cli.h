@@ -25,6 +25,7 @@ struct cli_options {
     int64_t timeout, lease_wait, interval; /* ms; -1 unset */
     int64_t tail, limit;
     int progress, output, color;
+    bool warnings; /* no flag: set by the verbs that are about the plan */
     bool yes, no_input, dry_run, detailed_exitcode, watch, follow, force, no_exec, verify, quiet, online,
         help, no_color;
     struct cli_list args; /* what is no flag, without the verb */

@@ -22,10 +22,12 @@ static int save_changes(const struct cli_context *c, const struct tn_changes *ch
     return 0;
 }
 
-int cmd_diff(const struct cli_options *o)
+int cmd_diff(const struct cli_options *given)
 {
+    struct cli_options with = *given, *o = &with;
     struct cli_context c;
     struct tn_error *err = NULL;
+    with.warnings = true;
     int rc = cli_open(&c, o, false);
     if (rc)
         return rc;
@@ -120,7 +122,7 @@ int cmd_deploy(const struct cli_options *o)
         access(o->args.v[0], F_OK) == 0)
         return deploy_file(o, o->args.v[0]);
     struct cli_context c;
-    int rc = cli_open(&c, o, true);
+    int rc = cli_open(&c, o, !o->dry_run);
     if (rc)
         return rc;
     rc = cli_check_services(o, c.plan);
@@ -136,7 +138,7 @@ static int act(const struct cli_options *o, const char *question, bool args_are_
                            struct tn_outcome *, struct tn_error **))
 {
     struct cli_context c;
-    int rc = cli_open(&c, o, true);
+    int rc = cli_open(&c, o, !o->dry_run);
     if (rc)
         return rc;
     if (args_are_services && (rc = cli_check_services(o, c.plan)) != 0) {

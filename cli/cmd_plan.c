@@ -9,9 +9,11 @@
 #include "turnout/mem.h"
 #include "turnout/version.h"
 
-int cmd_validate(const struct cli_options *o)
+int cmd_validate(const struct cli_options *given)
 {
+    struct cli_options with = *given, *o = &with;
     struct tn_plan *plan = NULL;
+    with.warnings = true;
     int rc = cli_load_plan(o, NULL, NULL, &plan);
     if (rc == 0 && o->output == OUTPUT_JSON)
         cli_print_json(json_pack("{s:i,s:b,s:s}", "v", 1, "valid", 1, "app", plan->name));

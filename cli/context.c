@@ -37,9 +37,13 @@ static void catch_signals(struct tn_cancel *c)
         sigaction(numbers[i], &a, NULL);
 }
 
-static void tell_problems(const struct tn_problems *p)
+/* Warnings are for those who look at the plan, not for every verb that reads it. */
+static void tell_problems(const struct tn_problems *p, bool warnings)
 {
-    if (p->n == 0)
+    bool any = false;
+    for (size_t i = 0; i < p->n; i++)
+        any = any || !p->v[i].warning;
+    if (p->n == 0 || (!any && !warnings))
         return;
     tn_autofree char *text = tn_problems_format(p), *clean = cli_clean(text);
     fputs(clean, stderr);
@@ -65,7 +69,7 @@ int cli_load_plan(const struct cli_options *o, const json_t *document, const cha
     struct tn_problems problems = {0};
     struct tn_error *err = NULL;
     *out = tn_plan_load(&po, &problems, &err);
-    tell_problems(&problems);
+    tell_problems(&problems, o->warnings);
     tn_problems_clear(&problems);
     return *out ? 0 : cli_fail(err);
 }
@@ -74,6 +78,8 @@ static int open_session(struct cli_context *c, bool changing)
 {
     struct tn_error *err = NULL;
     const char *no_exec = getenv("TURNOUT_NO_EXEC");
+    if (c->o->no_exec)
+        setenv("TURNOUT_NO_EXEC", "1", 1); /* whoever would start a program asks this, wherever it is */
     c->cancel = tn_cancel_new();
     catch_signals(c->cancel);
     if (c->o->timeout >= 0)

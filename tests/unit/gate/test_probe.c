@@ -101,13 +101,15 @@ static void test_status_expected(void **state)
         int status;
         bool ok;
     } rows[] = {
-        {NULL, 200, true},       {NULL, 204, true},       {NULL, 299, true},        {NULL, 199, false},
-        {NULL, 300, false},      {NULL, 503, false},      {"200", 200, true},       {"200", 201, false},
-        {"200-299", 250, true},  {"200-299", 299, true},  {"200-299", 300, false},  {"200,204", 204, true},
-        {"200,204", 203, false}, {"200, 204", 204, true}, {"200,300-399", 302, true}, {"200,300-399", 400, false},
-        {"404", 404, true},      {"", 200, false},        {"x", 200, false},        {"200,x", 200, true},
-        {"200,x", 204, false},   {"299-200", 250, false}, {"503,200-299", 503, true}, {"503,200-299", 204, true},
-        {"2", 200, false},       {"2xx", 200, false},
+        {NULL, 200, true},           {NULL, 204, true},          {NULL, 299, true},
+        {NULL, 199, false},          {NULL, 300, false},         {NULL, 503, false},
+        {"200", 200, true},          {"200", 201, false},        {"200-299", 250, true},
+        {"200-299", 299, true},      {"200-299", 300, false},    {"200,204", 204, true},
+        {"200,204", 203, false},     {"200, 204", 204, true},    {"200,300-399", 302, true},
+        {"200,300-399", 400, false}, {"404", 404, true},         {"", 200, false},
+        {"x", 200, false},           {"200,x", 200, true},       {"200,x", 204, false},
+        {"299-200", 250, false},     {"503,200-299", 503, true}, {"503,200-299", 204, true},
+        {"2", 200, false},           {"2xx", 200, false},
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
@@ -211,15 +213,18 @@ static void test_http(void **state)
         {HTTP("500 Oh", "Content-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_FAIL, "-> 500"},
         {HTTP("429 Slow", "Content-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_FAIL, "-> 429"},
         {HTTP("503 Busy", "Content-Length: 0\r\n", ""), "503", NULL, TN_PROBE_PASS, "-> 503"},
-        {HTTP("302 Found", "Location: /login\r\nContent-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_HOPELESS, "/login"},
+        {HTTP("302 Found", "Location: /login\r\nContent-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_HOPELESS,
+         "/login"},
         {HTTP("301 Moved", "Content-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_HOPELESS, "-> 301"},
-        {HTTP("302 Found", "Location: /login\r\nContent-Length: 0\r\n", ""), "302", NULL, TN_PROBE_PASS, "-> 302"},
+        {HTTP("302 Found", "Location: /login\r\nContent-Length: 0\r\n", ""), "302", NULL, TN_PROBE_PASS,
+         "-> 302"},
         {HTTP("401 No", "Content-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_HOPELESS, "-> 401"},
         {HTTP("403 No", "Content-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_HOPELESS, "-> 403"},
         {HTTP("404 No", "Content-Length: 0\r\n", ""), NULL, NULL, TN_PROBE_HOPELESS, "-> 404"},
         {HTTP("404 No", "Content-Length: 0\r\n", ""), "404", NULL, TN_PROBE_PASS, "-> 404"},
         {HTTP("200 OK", "Content-Length: 8\r\n", "all good"), NULL, "good", TN_PROBE_PASS, "-> 200"},
-        {HTTP("200 OK", "Content-Length: 8\r\n", "all good"), NULL, "bad", TN_PROBE_FAIL, "without the text 'bad'"},
+        {HTTP("200 OK", "Content-Length: 8\r\n", "all good"), NULL, "bad", TN_PROBE_FAIL,
+         "without the text 'bad'"},
         {HTTP("200 OK", "Content-Length: 0\r\n", ""), NULL, "good", TN_PROBE_FAIL, "without the text"},
         {"nonsense\r\n\r\n", NULL, NULL, TN_PROBE_FAIL, "->"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut", NULL, NULL, TN_PROBE_FAIL, "->"},
@@ -267,9 +272,12 @@ static void test_http_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status_expected), cmocka_unit_test(test_tcp),
-        cmocka_unit_test(test_tcp_nobody),      cmocka_unit_test(test_tcp_cancelled),
-        cmocka_unit_test(test_http),            cmocka_unit_test(test_http_limits),
+        cmocka_unit_test(test_status_expected),
+        cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_tcp_nobody),
+        cmocka_unit_test(test_tcp_cancelled),
+        cmocka_unit_test(test_http),
+        cmocka_unit_test(test_http_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

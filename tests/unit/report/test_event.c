@@ -21,8 +21,9 @@ static char *line_of(const struct tn_event *e)
 static void test_names(void **state)
 {
     static const char *const names[] = {
-        "rollout", "lease", "resolve", "pull",    "placement", "start", "ready",  "admit", "settle", "drain", "stop",
-        "failed",  "gate",  "hook",    "wait",    "warning",   "note",  "turn",   "placed", "done",  "world",
+        "rollout", "lease",   "resolve", "pull", "placement", "start", "ready",
+        "admit",   "settle",  "drain",   "stop", "failed",    "gate",  "hook",
+        "wait",    "warning", "note",    "turn", "placed",    "done",  "world",
     };
     (void)state;
     for (size_t i = 0; i < TN_COUNT(names); i++)
@@ -37,9 +38,10 @@ static void test_full(void **state)
     json_t *data = json_pack("{s:i}", "size", 3);
     struct tn_event e = {1795552545123, TN_EV_ADMIT, "r1", "web", "main", "web-1", "web-1 admitted", data};
     tn_autofree char *line = line_of(&e);
-    assert_string_equal(line, "{\"at\":\"2026-11-24T20:35:45.123Z\",\"cluster\":\"main\",\"data\":{\"size\":3},"
-                              "\"instance\":\"web-1\",\"kind\":\"admit\",\"rollout\":\"r1\",\"service\":\"web\","
-                              "\"text\":\"web-1 admitted\",\"v\":1}");
+    assert_string_equal(line,
+                        "{\"at\":\"2026-11-24T20:35:45.123Z\",\"cluster\":\"main\",\"data\":{\"size\":3},"
+                        "\"instance\":\"web-1\",\"kind\":\"admit\",\"rollout\":\"r1\",\"service\":\"web\","
+                        "\"text\":\"web-1 admitted\",\"v\":1}");
     assert_int_equal(data->refcount, 1); /* the event keeps its own */
     json_decref(data);
 }
@@ -50,7 +52,8 @@ static void test_sparse(void **state)
     (void)state;
     struct tn_event e = {.at = 0, .kind = TN_EV_NOTE, .text = "x"};
     tn_autofree char *line = line_of(&e);
-    assert_string_equal(line, "{\"at\":\"1970-01-01T00:00:00.000Z\",\"kind\":\"note\",\"text\":\"x\",\"v\":1}");
+    assert_string_equal(line,
+                        "{\"at\":\"1970-01-01T00:00:00.000Z\",\"kind\":\"note\",\"text\":\"x\",\"v\":1}");
 }
 
 static void test_remote_text(void **state)
@@ -58,7 +61,7 @@ static void test_remote_text(void **state)
     (void)state;
     struct tn_event e = {.kind = TN_EV_FAILED, .text = "a\033[31m\n\"b\""};
     tn_autofree char *line = line_of(&e);
-    assert_non_null(strstr(line, "a\\u001b[31m\\n\\\"b\\\"")); /* as it is, yet one line */
+    assert_non_null(strstr(line, "a\\u001B[31m\\n\\\"b\\\"")); /* as it is, yet one line */
     assert_null(strchr(line, '\n'));
 }
 
@@ -84,8 +87,8 @@ static void test_invalid_utf8_in_a_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_full),
-        cmocka_unit_test(test_sparse),      cmocka_unit_test(test_remote_text),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_sparse),       cmocka_unit_test(test_remote_text),
         cmocka_unit_test(test_invalid_utf8), cmocka_unit_test(test_invalid_utf8_in_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,7 @@ static void test_rolling(void **state)
         {"not settled: not done", SPEC(.max_surge = 1), "Nr+ Nr+ Nr+!", "settle2"},
         {"settling: not done", SPEC(.max_surge = 1), "Nr+ Nr+ Nr+!T", "wait:moves"},
         {"settled, the move still in flight", SPEC(.max_surge = 1), "Nr+ Nr+ Nr+T", "wait:moves"},
+        {"one leaves: another comes", SPEC(.max_surge = 1), "Nr+ Nr+ Nr+D", "start@0 wait:moves"},
         {"out of rotation: not done, and put back", SPEC(.max_surge = 1), "Nr+ Nr+ Nr-w", "admit2"},
     };
     CHECK(rows);
