@@ -60,6 +60,7 @@ struct tn_instance_obs {
     bool settled;     /* its restart policy is the plan's (or cannot be had): nothing left to do for it */
     bool drained;     /* out of rotation, and no request runs on it any more, as far as can be told */
     bool was_serving; /* it was in rotation at some time that we know of */
+    bool counted;     /* that it failed is in the memo already: its stop is tried again */
     enum tn_instance_state state;
     enum tn_rotation rotation;
     enum tn_busy busy;

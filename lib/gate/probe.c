@@ -116,7 +116,7 @@ void tn_probe_tcp(struct tn_cancel *c, const char *address, int port, int64_t ti
     if (fd >= 0) {
         int readable = tn_wait_fd(c, "a connection to stay open", fd, tn_mono_ms() + LINGER, NULL);
         char byte;
-        ssize_t n = readable == 1 ? recv(fd, &byte, 1, MSG_DONTWAIT) : 1;
+        ssize_t n = readable == 1 ? recv(fd, &byte, 1, MSG_DONTWAIT) : -1;
         out->result = readable == 0 || n == 1 ? TN_PROBE_PASS : TN_PROBE_FAIL;
     }
     snprintf(out->text, sizeof(out->text), "connect to %s:%d -> %s", address, port,

@@ -134,7 +134,7 @@ static const struct tn_key expose_keys[] = {
      .since = "0.1", .shown = "nginx's own", .doc = "nginx: how long it is left out"},
     {.name = "backup", .type = TN_KEY_BOOL, TN_AT(tn_expose, backup), .def = "false", .since = "0.1",
      .doc = "Gets traffic only when all others are down"},
-    TN_RESERVED_KEY("version_header", "Answer header that carries the version, as a second proof."),
+    TN_RESERVED_KEY("version_header", "Answer header that carries the version, as a second proof"),
     {.name = "sticky", .type = TN_KEY_BOOL, TN_AT(tn_expose, sticky), .flags = TN_RESERVED, .since = "0.1",
      .doc = "Requests of one client go to one instance"},
     TN_RESERVED_KEY("preview", "An upstream or host that shows the candidate before it serves"),

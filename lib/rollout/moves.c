@@ -385,6 +385,8 @@ static void dispatch_one(struct tn_placement *p, const struct tn_move *m)
     j->signal = tn_strdup(spec && spec->stop.signal ? spec->stop.signal : "SIGTERM");
     j->grace = spec ? spec->stop.grace : 10000;
     j->policy = tn_strdup(p->goal->typed && p->goal->typed->restart ? p->goal->typed->restart : "no");
+    if (m->kind == TN_MOVE_STOP && p->obs[m->instance].target)
+        tn_placement_tracked(p, p->world.v[m->instance].name)->counted = true;
     add_member(p, j, m->instance, busy[m->kind]);
     job_go(p, j);
 }

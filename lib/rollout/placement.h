@@ -20,6 +20,7 @@ struct tn_tracked {
     bool settled;
     bool ready;
     bool hopeless;
+    bool counted; /* its failure is in the memo */
     bool told_failed, told_ready;
     enum tn_busy busy;
     int64_t first_seen, ready_since, out_since, next_probe, last_probe;

@@ -284,6 +284,7 @@ static void fill_one(struct tn_placement *p, size_t k, int64_t now)
         .settled = t->settled,
         .drained = drained || i->state == TN_RUN_EXITED || is_unsafe("no-drain"),
         .was_serving = t->was_serving,
+        .counted = t->counted,
         .state = state,
         .rotation = rotation,
         .busy = t->busy,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/base/hash.h"
+#include "turnout/json.h"
 #include "turnout/mem.h"
 #include "lib/state/store_private.h"
 
@@ -28,10 +29,18 @@ void tn_records_clear(struct tn_records *r)
 /* The canonical record: a JSON array, so that no field can run into its neighbour. */
 static void chain_hash(const char *before, const struct tn_record *r, char out[TN_SHA256_HEX])
 {
-    json_t *a = json_pack("[s,s,s,I,s,s,s?,O?,I]", before, r->rollout, r->placement, (json_int_t)r->number,
-                          r->phase, r->move, r->instance, r->detail, (json_int_t)r->at);
-    tn_autofree char *text = a ? json_dumps(a, JSON_COMPACT | JSON_SORT_KEYS) : tn_strdup("");
+    json_t *a = json_array();
+    json_array_append_new(a, json_string(before));
+    const char *texts[] = {r->rollout, r->placement, r->phase, r->move, r->instance};
+    for (size_t i = 0; i < TN_COUNT(texts); i++)
+        json_array_append_new(a, tn_json_text(texts[i]));
+    json_array_append_new(a, json_integer(r->number));
+    json_array_append_new(a, json_integer(r->at));
+    json_array_append(a, r->detail ? r->detail : json_null());
+    tn_autofree char *text = json_dumps(a, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(a);
+    if (!text)
+        abort(); /* an array of texts and numbers can always be written */
     tn_sha256_hex(text, strlen(text), out);
 }
 
@@ -47,6 +56,37 @@ static int last_hash(sqlite3 *db, char out[TN_SHA256_HEX], struct tn_error **err
         if (h && strlen(h) == TN_SHA256_HEX - 1)
             memcpy(out, h, TN_SHA256_HEX);
     }
+    return TN_OK;
+}
+
+/* How long the journal is and how it ends, beside it: what was cut off its end is missed. */
+static int move_tip(sqlite3 *db, const char *hash, struct tn_error **err)
+{
+    sqlite3_stmt *st = store_prepare(db,
+                                     "INSERT INTO meta(key,value) VALUES('journal', json_array(1, ?1)) ON CONFLICT(key) DO"
+                                     " UPDATE SET value=json_array(json_extract(value,'$[0]')+1, ?1)",
+                                     err);
+    if (!st)
+        return TN_EIO;
+    store_bind_text(st, 1, hash);
+    return store_finish(db, st, err);
+}
+
+/* Does the journal end where its tip says? */
+static int check_tip(sqlite3 *db, int64_t n, const char *last, struct tn_error **err)
+{
+    store_autostmt *st = store_prepare(
+        db, "SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]') FROM meta WHERE key='journal'", err);
+    if (!st)
+        return TN_EIO;
+    bool there = sqlite3_step(st) == SQLITE_ROW;
+    int64_t count = there ? sqlite3_column_int64(st, 0) : 0;
+    const char *hash = there ? (const char *)sqlite3_column_text(st, 1) : NULL;
+    if (n < count)
+        return tn_error_set(err, TN_EPROTO, "journal: its end was cut off: %lld of %lld records are there", (long long)n,
+                            (long long)count);
+    if (n > count || (n > 0 && (!hash || strcmp(hash, last) != 0)))
+        return tn_error_set(err, TN_EPROTO, "journal: it does not end with the record that was written last");
     return TN_OK;
 }
 
@@ -75,7 +115,8 @@ static int op_append(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error
     store_bind_json(st, 7, r->detail);
     sqlite3_bind_int64(st, 8, r->at);
     store_bind_text(st, 9, hash);
-    return store_finish(db, st, err);
+    rc = store_finish(db, st, err);
+    return rc < 0 ? rc : move_tip(db, hash, err);
 }
 
 int tn_store_append(struct tn_store *s, const struct tn_record *r, struct tn_error **err)
@@ -198,7 +239,7 @@ static int op_verify(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error
                                 (long long)at);
         memcpy(before, hash, sizeof(before));
     }
-    return TN_OK;
+    return check_tip(db, *n, before, err);
 }
 
 int tn_store_verify(struct tn_store *s, int64_t *out_n, struct tn_error **err)

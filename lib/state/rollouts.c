@@ -118,7 +118,7 @@ static int op_list(struct tn_store *s, sqlite3 *db, void *arg, struct tn_error *
                                        "SELECT " ROLLOUT_COLUMNS
                                        "WHERE (?1 IS NULL OR app=?1) AND (?2 IS NULL OR environment=?2)"
                                        " AND (?3 IS NULL OR substr(id,1,length(?3))=?3)"
-                                       " ORDER BY began DESC, rowid DESC LIMIT ?4",
+                                       " ORDER BY (id=?3) DESC, began DESC, rowid DESC LIMIT ?4",
                                        err);
     if (!st)
         return TN_EIO;
@@ -148,7 +148,8 @@ int tn_store_rollout_find(struct tn_store *s, const char *id, struct tn_rollout_
     struct tn_rollout_rows rows = {0};
     struct list_args a = {.id = id, .limit = 2, .out = &rows};
     int rc = store_call(s, op_list, &a, err);
-    if (rc >= 0 && rows.n != 1)
+    bool exact = rows.n > 0 && strcmp(rows.v[0].id, id) == 0;
+    if (rc >= 0 && rows.n != 1 && !exact)
         rc = rows.n == 0 ? tn_error_set(err, TN_ENOTFOUND, "rollout '%s' is not in the history", id)
                          : tn_error_set(err, TN_EUSAGE, "'%s' is the beginning of several rollout ids", id);
     if (rc >= 0) {

@@ -72,7 +72,7 @@ void store_bind_text(sqlite3_stmt *st, int at, const char *text)
 
 void store_bind_json(sqlite3_stmt *st, int at, const json_t *j)
 {
-    tn_autofree char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    tn_autofree char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
     store_bind_text(st, at, text);
 }
 
@@ -94,7 +94,7 @@ char *store_text(sqlite3_stmt *st, int column)
 json_t *store_json(sqlite3_stmt *st, int column)
 {
     const char *text = (const char *)sqlite3_column_text(st, column);
-    return text ? json_loads(text, 0, NULL) : NULL;
+    return text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
 }
 
 /* Runs all of `batch` in one transaction. One that fails must not take the others with it: each has a savepoint. */
@@ -204,6 +204,16 @@ static int check_folder(const char *dir, struct tn_error **err)
     return TN_OK;
 }
 
+static int check_file(const char *path, struct tn_error **err)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return TN_OK; /* it will be made */
+    if (!S_ISREG(st.st_mode) || (st.st_mode & 022) != 0 || (st.st_uid != geteuid() && st.st_uid != 0))
+        return tn_error_set(err, TN_EIO, "state file '%s' is not a file of this user alone", path);
+    return TN_OK;
+}
+
 /* A folder → folder/turnout.db; sqlite:PATH → PATH. */
 static char *database_path(const char *where, struct tn_error **err)
 {
@@ -243,7 +253,7 @@ struct tn_store *tn_store_open(const char *where, struct tn_error **err)
     if (!path)
         return NULL;
     tn_autofree char *dir = tn_path_dir(path);
-    if (tn_fs_mkdirs(dir, 0700, err) < 0 || check_folder(dir, err) < 0)
+    if (tn_fs_mkdirs(dir, 0700, err) < 0 || check_folder(dir, err) < 0 || check_file(path, err) < 0)
         return NULL;
     struct tn_store *s = tn_alloc(sizeof(*s));
     pthread_mutex_init(&s->lock, NULL);

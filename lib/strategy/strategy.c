@@ -58,7 +58,7 @@ static void count_one(const struct tn_strategy_input *in, int index, struct cens
     if (!i->target) {
         c->other++;
     } else if (has_failed(in, i)) {
-        if (fresh_failure(in, i)) {
+        if (fresh_failure(in, i) && !i->counted) {
             c->failed++;
             if (c->first_failed < 0)
                 c->first_failed = index;
@@ -192,7 +192,7 @@ static void discard_failed(const struct tn_strategy_input *in, struct tn_strateg
         if (in->spec->has_balancer && i->rotation == TN_IN) {
             push(out, TN_MOVE_DRAIN, k, i->host);
         } else if (is_drained(in, i, out) && push(out, TN_MOVE_STOP, k, i->host)) {
-            memo->failures++;
+            memo->failures += !i->counted;
         }
     }
 }

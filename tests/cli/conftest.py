@@ -1,5 +1,6 @@
 """The box: a folder of its own with a plan, a fake world, and the program under test ($TURNOUT)."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -59,10 +60,15 @@ class Box:
         """Replaces the script of a fake world."""
         self.edit(lambda world: world.update(script=script), name)
 
-    def edit(self, change, name='world.json'):
-        """Under the lock of the fakes, so that it is safe while programs run."""
+    @contextlib.contextmanager
+    def locked(self, name):
         with open(self.dir / f'{name}.lock', 'w') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def edit(self, change, name='world.json'):
+        """Under the lock of the fakes, so that it is safe while programs run."""
+        with self.locked(name):
             world = self.json(name)
             change(world)
             self.write(f'{name}.edited', json.dumps(world)).rename(self.dir / name)

@@ -1,6 +1,7 @@
 """What is unknown is not absent; leases across machines; hooks of dead runs; environments beside each other."""
 
 import json
+import os
 import re
 import signal
 
@@ -88,20 +89,12 @@ def drains(ended):
     return [float(n) * (1 if unit == 'ms' else 1000) >= 390 for n, unit in spans]
 
 
-@pytest.mark.parametrize('step', ['no-drain', 'stop-first'])
-def test_twin_without_a_safety_step(box, step):
-    """With one step switched off, the two checks above see it: they can fail."""
+def test_twin_without_drain(box):
+    """With that step switched off the check above sees it: it can fail."""
     serving(box)
     box.script('edge.json', drain_ms=400)
-    ended = box.deploy('v2', env={'TURNOUT_UNSAFE': step})
-    if step == 'no-drain':
-        assert drains(ended) != [True, True], ended.err
-    else:
-        stopped = [line.split()[1] for line in box.log() if line.startswith('stop')]
-        left = [line.split()[1] for line in box.log('edge.json') if line.startswith('drop')]
-        with pytest.raises(AssertionError):
-            assert set(stopped) <= set(left)
-            check_floor(box, box.cut)
+    ended = box.deploy('v2', env={'TURNOUT_UNSAFE': 'no-drain'})
+    assert ended.code == 0 and drains(ended) != [True, True], ended.err
 
 
 def test_rights_are_lost_on_the_way(box):
@@ -160,7 +153,9 @@ def test_a_holder_that_slept_too_long_changes_nothing_more(box):
     box.script(ready_after_ms={'v2': 60000})
     p = box.start('deploy', '--yes', '--var', 'tag=v2', '--set', 'policy.lease_ttl=1s', *SLOW)
     box.until(lambda: box.versions().get('v2'), 'the first start')
-    p.send_signal(signal.SIGSTOP)
+    with box.locked('world.json'), box.locked('edge.json'):  # it must not sleep with a lock of the fakes
+        p.send_signal(signal.SIGSTOP)
+        os.waitpid(p.pid, os.WUNTRACED)
     other_boot(box)
     box.script()
     ended = box.deploy('v3', '--set', 'policy.lease_ttl=1s', env=BOB)
@@ -194,8 +189,6 @@ HOOK = '''health: { native: true }
 
 
 def kill_in_hook(box):
-    import os
-
     serving(box)
     os.mkfifo(box.dir / 'fifo')
     text = (box.dir / 'turnout.yaml').read_text()

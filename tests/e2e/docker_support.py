@@ -261,10 +261,14 @@ class Engine(Api):
         for _ in range(50):
             left = [(p.pid, p.started) for p in support.processes() if p.mentions(str(self.folder))] + foreign_mounts(self.folder)
             if not left:
-                return
+                break
             for pid, started in left:
                 support.kill_exactly(pid, started)
             time.sleep(0.01)
+        # What a machine keeps in memory is gone after it: sockets, pids, states of containers.
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
+        for name in ("docker.sock", "pid"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def restart(self):
         self.stop()
