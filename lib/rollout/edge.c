@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "turnout/clock.h"
 #include "turnout/mem.h"
 #include "turnout/text.h"
 
@@ -77,6 +78,8 @@ void tn_exposures_init(struct tn_exposures *x, struct tn_session *s, const struc
     int surge = tn_count_of(service->rollout.max_surge, service->replicas, true);
     x->slots = (service->replicas + surge) * (int)(service->clusters.n ? service->clusters.n : 1);
 }
+
+enum { PUT_BACK_MS = 10000 };
 
 void tn_exposures_clear(struct tn_exposures *x)
 {
@@ -379,23 +382,47 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
     return rc;
 }
 
-static void put_back(struct tn_session *s, struct tn_edge *e, const struct tn_traffic *before)
+/* One try; *same = the file reads as before, byte for byte. What still drains keeps a place in it for a while. */
+static int put_back_once(struct tn_session *s, struct tn_edge *e, const struct tn_traffic *before, const char *hash,
+                         bool *same, struct tn_error **err)
 {
+    struct tn_balancer_status status = {0};
     pthread_mutex_lock(&e->lock);
-    struct tn_error *err = NULL;
-    if (e->driver->ops->apply(e->driver, s->cancel, before, NULL, 0, false, NULL, &err) < 0)
-        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s' could not be put back: %s",
-                        e->config->name, tn_error_message(err));
-    tn_error_free(err);
+    int rc = e->driver->ops->apply(e->driver, s->cancel, before, NULL, 0, false, NULL, err);
+    if (rc >= 0)
+        rc = e->driver->ops->observe(e->driver, s->cancel, &status, err);
+    *same = rc >= 0 && tn_streq(status.file_hash, hash);
     tn_traffic_clear(&e->wanted);
     e->read = false;
     pthread_mutex_unlock(&e->lock);
+    tn_balancer_status_clear(&status);
+    return rc;
+}
+
+static void put_back(struct tn_session *s, struct tn_edge *e, const struct tn_traffic *before, const char *hash)
+{
+    struct tn_error *err = NULL;
+    int64_t give_up = tn_mono_ms() + PUT_BACK_MS;
+    bool same = false;
+    int rc = put_back_once(s, e, before, hash, &same, &err);
+    while (rc >= 0 && !same && tn_mono_ms() < give_up) {
+        rc = tn_wait_fd(s->cancel, "what drains before the balancer is as it was", -1, tn_mono_ms() + 100, &err);
+        if (rc >= 0)
+            rc = put_back_once(s, e, before, hash, &same, &err);
+    }
+    if (rc < 0)
+        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s' could not be put back: %s", e->config->name,
+                        tn_error_message(err));
+    tn_error_free(err);
 }
 
 int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_change *change,
                        char **note, struct tn_error **err)
 {
     struct tn_traffic *before = tn_alloc((x->n + 1) * sizeof(*before));
+    struct tn_edge_views were = {0};
+    if (x->n > 1) /* only then something may have to be put back */
+        tn_exposures_observe(s, x, &were);
     tn_autobuf said = TN_BUF_INIT(4096);
     int rc = TN_OK;
     size_t done = 0;
@@ -407,10 +434,11 @@ int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struc
     }
     if (rc < 0)
         for (size_t i = 0; i + 1 < done; i++) /* the last one put itself back */
-            put_back(s, x->v[i].edge, &before[i]);
+            put_back(s, x->v[i].edge, &before[i], were.v[i].file_hash);
     for (size_t i = 0; i < x->n; i++)
         tn_traffic_clear(&before[i]);
     free(before);
+    tn_edge_views_clear(&were);
     if (note)
         *note = said.len ? tn_buf_take(&said) : NULL;
     return rc;
@@ -495,4 +523,20 @@ void tn_exposures_compare(struct tn_session *s, struct tn_exposures *x,
         pthread_mutex_unlock(&e->lock);
         tn_traffic_clear(&want);
     }
+}
+
+bool tn_exposures_hold(struct tn_session *s, struct tn_exposures *x, const char *instance)
+{
+    tn_autofree char *name = server_name(x, instance);
+    bool found = false;
+    for (size_t i = 0; i < x->n && !found; i++) {
+        struct tn_edge *e = x->v[i].edge;
+        pthread_mutex_lock(&e->lock);
+        const struct tn_upstream *u =
+            edge_read(s, e, NULL) >= 0 ? tn_traffic_find(&e->wanted, x->v[i].upstream) : NULL;
+        for (size_t k = 0; u && k < u->n_servers && !found; k++)
+            found = strcmp(u->servers[k].instance, name) == 0;
+        pthread_mutex_unlock(&e->lock);
+    }
+    return found;
 }

@@ -56,6 +56,8 @@ int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struc
 void tn_exposures_compare(struct tn_session *s, struct tn_exposures *x,
                           void (*each)(void *arg, const char *field, const char *from, const char *to),
                           void *arg);
+/* Stands this instance in the files that we own? */
+bool tn_exposures_hold(struct tn_session *s, struct tn_exposures *x, const char *instance);
 /* Would apply without a change of members write another file? */
 int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const struct tn_observation *exists,
                         struct tn_error **err);

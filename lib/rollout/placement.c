@@ -323,6 +323,58 @@ static bool gives_up(struct tn_placement *p)
     return true;
 }
 
+static int do_traffic(void *arg, struct tn_error **err)
+{
+    struct tn_placement *p = arg;
+    const struct tn_instance **add = tn_alloc((p->world.n + 1) * sizeof(*add));
+    struct tn_edge_change c = {.add = add, .exists = &p->world};
+    for (size_t i = 0; i < p->world.n; i++)
+        if (p->obs[i].state == TN_I_READY && tn_exposures_hold(p->s, &p->exposures, p->world.v[i].name))
+            add[c.n_add++] = &p->world.v[i]; /* what stands in the file must answer, too */
+    int rc = tn_exposures_apply(p->s, &p->exposures, &c, NULL, err);
+    free(add);
+    return rc;
+}
+
+/* A file of ours that the balancer does not run: a run before us was stopped between the file and the reload. Nothing
+ * can be told of rotation until both agree again. */
+static bool file_waits_for_reload(const struct tn_placement *p)
+{
+    for (size_t i = 0; i < p->views.n; i++)
+        if (p->views.v[i].answered && !p->views.v[i].loaded && p->views.v[i].file_hash && !p->views.v[i].foreign &&
+            !p->views.v[i].edited)
+            return true;
+    return false;
+}
+
+static void note_error(struct tn_placement *p, const struct tn_error *err)
+{
+    p->errors_in_a_row++;
+    p->hold_until = tn_mono_ms() + (100LL << (p->errors_in_a_row < 5 ? p->errors_in_a_row : 5));
+    free(p->last_error);
+    p->last_error = tn_strdup(tn_error_message(err));
+}
+
+/* True when it did something, so that the world must be looked at again. */
+static bool make_file_and_runtime_agree(struct tn_placement *p)
+{
+    struct tn_error *err = NULL;
+    if (!p->spec.has_balancer || p->in_flight > 0 || tn_mono_ms() < p->hold_until || !file_waits_for_reload(p))
+        return false;
+    struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
+    struct tn_effect e = {p->s, p->goal->placement, "weights", NULL, ++p->number, NULL};
+    p->changed_something = true;
+    if (tn_effect_run(&e, do_traffic, p, &err) >= 0) {
+        tn_session_tell(p->s, TN_EV_NOTE, &w, NULL, "the balancer's file was not loaded; file and runtime agree again");
+        p->errors_in_a_row = 0;
+    } else {
+        tn_session_tell(p->s, TN_EV_WARNING, &w, NULL, "%s", tn_error_message(err));
+        note_error(p, err);
+    }
+    tn_error_free(err);
+    return true;
+}
+
 static bool step(struct tn_placement *p)
 {
     struct tn_error *err = NULL;
@@ -336,6 +388,8 @@ static bool step(struct tn_placement *p)
         tn_error_free(err);
         return false;
     }
+    if (make_file_and_runtime_agree(p))
+        return !must_leave(p) && !gives_up(p);
     forget_seen_starts(p);
     tell_ready(p);
     struct tn_decision d;
@@ -372,13 +426,6 @@ static void continue_numbers(struct tn_placement *p)
             n > p->number)
             p->number = n;
     }
-}
-
-static int do_traffic(void *arg, struct tn_error **err)
-{
-    struct tn_placement *p = arg;
-    const struct tn_edge_change none = {.exists = &p->world};
-    return tn_exposures_apply(p->s, &p->exposures, &none, NULL, err);
 }
 
 /* Weights and balancing keys of the plan, where no move has written them already. */

@@ -171,11 +171,14 @@ def test_signal_once(serving, point, number, code):
     """A safe point: moves in flight land, the lease is given back, it can be resumed."""
     box = serving
     ended = killed(box, *point, number=number)
-    assert ended.code == code, ended
     assert 'stopping at the next safe point' in ended.err
-    assert 'turnout resume' in ended.err
-    assert box.ok('lease', env=BOB).out.startswith('free; rollout r-')
-    box.ok('resume', '--yes', env=BOB)
+    if ended.code == 0:
+        assert point[1:3] == ('stop', 2), 'the last move landed, and that was all'
+    else:
+        assert ended.code == code, ended
+        assert 'turnout resume' in ended.err
+        assert box.ok('lease', env=BOB).out.startswith('free; rollout r-')
+        box.ok('resume', '--yes', env=BOB)
     check_floor(box, box.cut)
     check_end(box, 'v2')
 

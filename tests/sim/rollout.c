@@ -17,6 +17,7 @@ static void look_at(const struct sim_world *w, const struct sim_thing *t, struct
         .target = t->revision == w->target && !(t->failed && t->started <= 1),
         .settled = t->settled,
         .was_serving = t->was_serving,
+        .counted = t->counted,
         .state = t->failed  ? TN_I_FAILED
                  : t->ready ? TN_I_READY
                             : TN_I_STARTING,
@@ -80,9 +81,11 @@ static void turn_round(struct sim_world *w)
     w->spec.direction = TN_BACK;
     w->memo = (struct tn_strategy_memo){0};
     w->gates = TN_GATES_PASS;
-    for (int k = 0; k < SIM_MAX; k++)
+    for (int k = 0; k < SIM_MAX; k++) {
+        w->v[k].counted = false;
         if (w->v[k].busy != TN_IDLE)
             sim_finish_move(w, &w->v[k], sim_fault(w));
+    }
 }
 
 /* A way back that fails is recorded as mixed while something is wrong with the world, and shortly after. */

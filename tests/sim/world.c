@@ -117,6 +117,7 @@ void sim_begin_move(struct sim_world *w, const struct tn_move *m, const int *ind
         return;
     }
     struct sim_thing *t = &w->v[index[m->instance]];
+    t->counted = t->counted || (m->kind == TN_MOVE_STOP && t->revision == w->target);
     t->busy = busy[m->kind];
     t->busy_lost = false;
     t->busy_until = w->now + 20 + sim_below(w, 300);
@@ -237,6 +238,7 @@ void sim_restart_run(struct sim_world *w, int happens)
                 sim_finish_move(w, t, sim_fault(w));
             t->busy = TN_IDLE; /* the old run is dead before the next one begins: the lease sees to it */
         }
+        t->counted = false;
         if (t->exists && t->ready)
             t->ready_since = w->now; /* clocks of the old process are gone */
     }

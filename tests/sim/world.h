@@ -18,7 +18,7 @@ struct sim_thing {
     int revision; /* 0 = old, 1 = half-finished, 2 = new */
     uint32_t host;
     int64_t started, ready_at, ready_since, out_since, drained_at, dies_at;
-    bool was_serving;
+    bool was_serving, counted /* its failure is in the memo */;
     enum tn_busy busy; /* a move of the run in flight */
     int64_t busy_until;
     bool busy_lost; /* the run died: the move happens, nobody hears of it */

@@ -115,10 +115,15 @@ static void fill_status(const json_t *world, struct tn_balancer_status *out)
     json_t *u, *s;
     json_object_foreach(json_object_get(world, "traffic"), name, u)
     {
-        json_object_foreach(json_object_get(u, "servers"), instance, s) add_row(out, name, instance, s, 0);
+        json_object_foreach(json_object_get(u, "servers"), instance, s)
+        {
+            add_row(out, name, instance, s, 0);
+        }
     }
     json_object_foreach(json_object_get(world, "left"), instance, s)
+    {
         add_row(out, text_in(s, "upstream"), instance, s, json_integer_value(json_object_get(s, "until")));
+    }
     tn_autofree char *text = json_dumps(json_object_get(world, "traffic"), JSON_COMPACT | JSON_SORT_KEYS);
     char hash[TN_SHA256_HEX];
     if (text) {

@@ -99,6 +99,23 @@ void tn_nginx_look(struct tn_nginx *n, struct tn_cancel *c, const char *generati
     }
 }
 
+int tn_nginx_wait_for_workers(struct tn_nginx *n, struct tn_cancel *c, const char *generation,
+                              int64_t deadline, struct tn_error **err)
+{
+    for (;;) {
+        struct tn_nginx_sight s;
+        sight(n, c, generation, &s);
+        if (!s.processes || !s.master || !s.old)
+            return TN_OK;
+        if (tn_mono_ms() >= deadline)
+            return tn_error_set(err, TN_EFAIL,
+                                "a worker of nginx from before the reload still takes requests");
+        int rc = tn_wait_fd(c, "nginx's old workers to stop taking requests", -1, tn_mono_ms() + 5, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 bool tn_nginx_runs(struct tn_nginx *n, struct tn_cancel *c)
 {
     struct tn_nginx_sight s;

@@ -15,6 +15,9 @@
 #include "tests/unit/state/store_help.h"
 #include "turnout/mem.h"
 
+/* As a new one. */
+#define EMPTY "DELETE FROM journal; DELETE FROM sqlite_sequence; DELETE FROM meta WHERE key='journal'"
+
 static void test_round_trip(void **state)
 {
     (void)state;

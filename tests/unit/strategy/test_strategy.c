@@ -247,6 +247,14 @@ static void test_balancer_unknown(void **state)
     strategy_world_init(&w, &SPEC(.max_surge = 1), "or? or? or?");
     w.in.balancer_unknown = true;
     assert_string_equal(strategy_decide(&w), "start@0 wait:unknown=129000");
+    strategy_world_init(&w, &SPEC(.max_surge = 1, .has_balancer = true), "Nr- or+ or+ or+");
+    w.in.balancer_unknown = true; /* known to be out, yet nobody could confirm that it is in */
+    strategy_decide(&w);
+    for (int i = 0; i < w.d.n_moves; i++)
+        assert_int_not_equal(w.d.moves[i].kind, TN_MOVE_ADMIT);
+    strategy_world_init(&w, &SPEC(.replicas = 0), "");
+    w.in.balancer_unknown = true; /* nothing exists that could be in rotation */
+    assert_string_equal(strategy_decide(&w), "done");
 }
 
 static const char *with_gates(enum tn_gates_state gates, enum tn_direction direction, const char *world)

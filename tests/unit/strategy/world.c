@@ -39,6 +39,8 @@ static const char *read_option(struct tn_instance_obs *o, const char *p)
         o->settled = false;
     else if (*p == 'd')
         o->drained = true;
+    else if (*p == 'c')
+        o->counted = true;
     else if (*p == 'w' || *p == 'x')
         o->was_serving = *p == 'w';
     else if (*p == '@')

@@ -1,7 +1,7 @@
 /* world.h - a small language for observations and moves, so that a decision is one row of a table.
  *
  * An instance: revision (N wanted, o other), state (r ready, s starting, f failed, u unknown), rotation (+ in, - out,
- * ? unknown), then options: ! not settled, d drained, w was serving, x never served, busy (A admit, D drain, S stop,
+ * ? unknown), then options: ! not settled, d drained, w was serving, x never served, c counted as failed, busy (A admit, D drain, S stop,
  * T settle, B start), @HOST, ~MS ready (or started, or out) for so long.
  * Defaults: settled; was serving when + or other; ready for 50 s, out for 1 s, starting for 1 s; the first in the text
  * is the oldest.
