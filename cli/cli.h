@@ -145,6 +145,8 @@ size_t cli_width(int fd);
 
 /* difftext.c */
 void cli_print_diff(FILE *f, const struct tn_plan *plan, const struct tn_changes *c, bool color);
+/* Only what there is to say of unchanged ones. */
+void cli_print_notes(FILE *f, const struct tn_changes *c);
 /* outcome of a run, in the order: cause, evidence, what was done, the state now, what to type next */
 int cli_print_outcome(const struct cli_options *o, struct tn_outcome *out, int rc, struct tn_error *err);
 

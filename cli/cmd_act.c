@@ -78,6 +78,8 @@ static int deploy_changes(struct cli_context *c, const json_t *changeset)
         struct tn_outcome out = {0};
         if (c->o->dry_run && c->o->output == OUTPUT_TEXT)
             cli_print_diff(stdout, c->plan, changes, cli_color_on(c->o, STDOUT_FILENO));
+        if (!changes->any && c->o->progress != PROGRESS_QUIET)
+            cli_print_notes(stderr, changes);
         rc = tn_session_deploy(c->session, changes, &d, &out, &err);
         cli_sink_end(c->sink);
         rc = cli_print_outcome(c->o, &out, rc, err);

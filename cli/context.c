@@ -10,12 +10,15 @@
 
 static struct tn_cancel *signal_cancel; /* what a signal raises */
 static atomic_int signal_level, signal_number;
+static bool signal_leaves; /* a verb that only looks has no safe point to reach */
 
 static void on_signal(int number)
 {
     static const char first[] = "\nturnout: stopping at the next safe point; press again to leave at once\n";
     int level = atomic_fetch_add(&signal_level, 1) + 1;
     atomic_store(&signal_number, number);
+    if (signal_leaves)
+        level = 2;
     if (level == 1) {
         ssize_t n = write(STDERR_FILENO, first, sizeof(first) - 1);
         (void)n;
@@ -81,6 +84,7 @@ static int open_session(struct cli_context *c, bool changing)
     if (c->o->no_exec)
         setenv("TURNOUT_NO_EXEC", "1", 1); /* whoever would start a program asks this, wherever it is */
     c->cancel = tn_cancel_new();
+    signal_leaves = !changing;
     catch_signals(c->cancel);
     if (c->o->timeout >= 0)
         tn_cancel_set_deadline(c->cancel, tn_mono_ms() + c->o->timeout);

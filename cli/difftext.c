@@ -58,6 +58,14 @@ static void print_timeline(FILE *f, const struct tn_change *c)
         fprintf(f, ", never fewer than %d serve\n", c->least_serving < 0 ? 0 : c->least_serving);
 }
 
+static void print_notes(FILE *f, const struct tn_change *c)
+{
+    for (size_t i = 0; i < c->n_notes; i++) {
+        tn_autofree char *note = cli_clean(c->notes[i]);
+        fprintf(f, "  note      %s\n", note);
+    }
+}
+
 static void print_change(FILE *f, const struct tn_plan *plan, const struct tn_change *c, bool color)
 {
     fprintf(f, "%s%s%s%s%s   %s%s%s   %s %s   %d instance%s   %s   %s%s%s\n", cli_paint(color, CLI_BOLD),
@@ -65,6 +73,7 @@ static void print_change(FILE *f, const struct tn_plan *plan, const struct tn_ch
             c->service, cli_paint(color, "0"), "", c->cluster_kind, c->cluster, c->to_count,
             c->to_count == 1 ? "" : "s", c->strategy, cli_paint(color, action_color(c->action)),
             tn_change_action_name(c->action), cli_paint(color, "0"));
+    print_notes(f, c);
     if (c->action == TN_CHANGE_NONE)
         return;
     const char *arrow = cli_utf8() ? "→" : "->";
@@ -74,15 +83,17 @@ static void print_change(FILE *f, const struct tn_plan *plan, const struct tn_ch
     if (c->running != c->to_count)
         fprintf(f, "  instances %d %s %d\n", c->running, arrow, c->to_count);
     print_fields(f, c, color);
-    for (size_t i = 0; i < c->n_notes; i++) {
-        tn_autofree char *note = cli_clean(c->notes[i]);
-        fprintf(f, "  note      %s\n", note);
-    }
     if (c->action == TN_CHANGE_MANUAL)
         fprintf(f, "  the strategy is manual: deploy leaves it alone\n");
     else if (c->action == TN_CHANGE_TRAFFIC)
         fprintf(f, "  only the balancer is written anew; no instance is touched\n");
     print_timeline(f, c);
+}
+
+void cli_print_notes(FILE *f, const struct tn_changes *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        print_notes(f, &c->v[i]);
 }
 
 void cli_print_diff(FILE *f, const struct tn_plan *plan, const struct tn_changes *c, bool color)

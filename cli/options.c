@@ -108,14 +108,12 @@ static int unknown_flag(const char *word)
 struct words {
     int argc, i;
     char **argv;
-    const struct cli_flag *used[128];
-    size_t n_used;
+    bool used[64]; /* by place in cli_flags */
 };
 
 static int take_flag(struct words *w, struct cli_options *o, const struct cli_flag *f, const char *value)
 {
-    if (w->n_used < TN_COUNT(w->used))
-        w->used[w->n_used++] = f;
+    w->used[f - cli_flags] = true;
     if (f->kind == FLAG_BOOL && value)
         return cli_usage("--%s takes no value", f->name);
     if (f->kind != FLAG_BOOL && !value && f->optional) {
@@ -165,8 +163,10 @@ static int from_environment(struct cli_options *o)
             (f->kind == FLAG_BOOL && (strcmp(value, "0") == 0 || strcmp(value, "false") == 0)))
             continue;
         int rc = set_value(o, f, value);
-        if (rc)
+        if (rc) {
+            fprintf(stderr, "turnout: that stands in the environment: %s=%s\n", name, value);
             return rc;
+        }
     }
     return 0;
 }
@@ -185,10 +185,9 @@ static int unknown_verb(const char *word)
 
 static int check_flags(const struct words *w, const struct cli_verb *v)
 {
-    for (size_t i = 0; i < w->n_used; i++)
-        if (!(w->used[i]->groups & (v->flags | FLAGS_COMMON)))
-            return cli_usage("--%s does not go with '%s'; see: turnout help %s", w->used[i]->name, v->name,
-                             v->name);
+    for (size_t i = 0; cli_flags[i].name; i++)
+        if (w->used[i] && !(cli_flags[i].groups & (v->flags | FLAGS_COMMON)))
+            return cli_usage("--%s does not go with '%s'; see: turnout help %s", cli_flags[i].name, v->name, v->name);
     return 0;
 }
 

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { TN_MAX_INSTANCES = 1024, TN_MAX_MOVES = 64 };
+enum { TN_MAX_INSTANCES = 2048 /* twice the plan's most */, TN_MAX_MOVES = 64 };
 
 enum tn_direction { TN_FORWARD, TN_BACK /* rollback: its own fast path */ };
 enum tn_rolling_kind { TN_ROLL, TN_RECREATE, TN_MANUAL };

@@ -33,7 +33,8 @@ void tn_provider_free(struct tn_provider *p)
 void tn_instance_clear(struct tn_instance *i)
 {
     char *const owned[] = {i->name,   i->id,          i->detail, i->service, i->revision, i->rollout,
-                           i->effect, i->environment, i->spec,   i->secrets, i->address,  i->restart_policy};
+                           i->effect, i->environment, i->spec,   i->secrets, i->address,  i->restart_policy,
+                           i->cluster};
     for (size_t k = 0; k < TN_COUNT(owned); k++)
         free(owned[k]);
     for (size_t k = 0; k < i->n_ports; k++)

@@ -96,23 +96,23 @@ static const struct tn_observation *world_of(struct tn_session *s, const struct 
 
 /* ---- the way back ---- */
 
-static bool counts_as_stable(const struct tn_goal *g, const struct tn_instance *i)
+static bool counts_as_stable(const struct tn_goal *g, const struct tn_instance *i, bool running)
 {
-    return tn_streq(i->service, g->service) && i->revision && i->spec && i->state == TN_RUN_RUNNING;
+    return tn_streq(i->service, g->service) && i->revision && i->spec && (!running || i->state == TN_RUN_RUNNING);
 }
 
 /* The revision that most running instances have; an older rollout's before the wanted one's. */
-static const struct tn_instance *stable_of(const struct tn_goal *g, const struct tn_observation *o,
+static const struct tn_instance *stable_of(const struct tn_goal *g, const struct tn_observation *o, bool running,
                                            int *count)
 {
     const struct tn_instance *best = NULL;
     *count = 0;
     for (size_t i = 0; i < o->n; i++) {
-        if (!counts_as_stable(g, &o->v[i]))
+        if (!counts_as_stable(g, &o->v[i], running))
             continue;
         int n = 0;
         for (size_t k = 0; k < o->n; k++)
-            n += counts_as_stable(g, &o->v[k]) && strcmp(o->v[k].revision, o->v[i].revision) == 0;
+            n += counts_as_stable(g, &o->v[k], running) && strcmp(o->v[k].revision, o->v[i].revision) == 0;
         bool wanted = strcmp(o->v[i].revision, g->revision) == 0;
         bool best_wanted = best && strcmp(best->revision, g->revision) == 0;
         if (!best || (best_wanted && !wanted) || (best_wanted == wanted && n > *count)) {
@@ -126,7 +126,9 @@ static const struct tn_instance *stable_of(const struct tn_goal *g, const struct
 static void from_world(struct tn_goal *g, const struct tn_observation *o)
 {
     int count = 0, all = 0;
-    const struct tn_instance *stable = stable_of(g, o, &count);
+    const struct tn_instance *stable = stable_of(g, o, true, &count);
+    if (!stable) /* all of them have ended: still what was there */
+        stable = stable_of(g, o, false, &count);
     for (size_t i = 0; i < o->n; i++)
         all += tn_streq(o->v[i].service, g->service);
     json_decref(g->from_spec);
@@ -134,6 +136,8 @@ static void from_world(struct tn_goal *g, const struct tn_observation *o)
     snprintf(g->from_revision, sizeof(g->from_revision), "%s",
              stable && g->from_spec ? stable->revision : "");
     g->from_count = g->from_spec ? count : 0;
+    free(g->from_secrets);
+    g->from_secrets = g->from_spec ? tn_strdup(stable->secrets) : NULL;
     if (g->from_spec && count < all && g->plan_service)
         g->from_count = count > g->plan_service->replicas ? count : g->plan_service->replicas;
 }
@@ -153,6 +157,8 @@ static bool from_prior(struct tn_goal *g, const json_t *prior)
         g->from_spec = json_is_object(spec) ? json_incref(spec) : NULL;
         snprintf(g->from_revision, sizeof(g->from_revision), "%s", revision ? revision : "");
         g->from_count = (int)json_integer_value(json_object_get(one, "from_count"));
+        free(g->from_secrets);
+        g->from_secrets = tn_strdup(json_string_value(json_object_get(one, "from_secrets")));
         return true;
     }
     return false;
@@ -306,6 +312,14 @@ static struct tn_diff_input diff_input(struct tn_session *s, const struct tn_goa
     return in;
 }
 
+/* A tag that names what runs already is said, so that nobody waits for it to move. */
+static void image_note(const struct tn_goal *g, struct tn_change *c)
+{
+    const char *named = g->plan_service ? g->plan_service->image : NULL;
+    if (c->action == TN_CHANGE_NONE && named && g->typed && g->typed->image && strcmp(named, g->typed->image) != 0)
+        add_note(c, tn_format("image '%s' did not move: it is %s, which runs", named, g->typed->image));
+}
+
 static void alias_note(const struct tn_goal *g, struct tn_change *c)
 {
     if (!g->typed || !g->plan_service || g->plan_service->n_expose)
@@ -377,6 +391,7 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
         .least_serving = -1,
     };
     add_note(c, tn_strdup(g->note));
+    image_note(g, c);
     if (rc >= 0)
         describe(s, g, &x, o, c);
     free(v);

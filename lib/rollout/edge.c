@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "turnout/clock.h"
 #include "turnout/mem.h"
 #include "turnout/text.h"
 
@@ -60,7 +59,7 @@ void tn_exposures_init(struct tn_exposures *x, struct tn_session *s, const struc
     x->service = service;
     x->name = name;
     x->cluster = cluster;
-    x->suffix = service && service->clusters.n > 1 ? tn_format(".%s", cluster) : tn_strdup("");
+    x->suffix = tn_format(".%s", cluster);
     if (!service) {
         find_in_files(x, s);
         return;
@@ -78,8 +77,6 @@ void tn_exposures_init(struct tn_exposures *x, struct tn_session *s, const struc
     int surge = tn_count_of(service->rollout.max_surge, service->replicas, true);
     x->slots = (service->replicas + surge) * (int)(service->clusters.n ? service->clusters.n : 1);
 }
-
-enum { PUT_BACK_MS = 10000 };
 
 void tn_exposures_clear(struct tn_exposures *x)
 {
@@ -211,7 +208,7 @@ static bool listed(const char *const *names, size_t n, const char *name)
 /* Is this server of the upstream one of this placement's? */
 static bool is_member(const struct tn_exposures *x, const struct tn_server *s)
 {
-    return x->suffix[0] == 0 || tn_ends_with(s->instance, x->suffix);
+    return tn_ends_with(s->instance, x->suffix);
 }
 
 static bool still_exists(const struct tn_exposures *x, const struct tn_observation *o,
@@ -230,6 +227,8 @@ static bool should_leave(const struct tn_exposures *x, const struct tn_edge_chan
 {
     if (!is_member(x, s))
         return false;
+    if (c->whole)
+        return true;
     tn_autofree char *bare = tn_strndup(s->instance, strlen(s->instance) - strlen(x->suffix));
     return listed(c->drop, c->n_drop, bare) || (c->exists && !still_exists(x, c->exists, s));
 }
@@ -325,14 +324,22 @@ static void compose(struct tn_traffic *want, const struct tn_edge *e, const stru
                     const struct tn_exposure *ex, const struct tn_edge_change *c)
 {
     tn_traffic_copy(want, &e->wanted);
-    if (c->whole) {
+    struct tn_upstream *u = upstream_for(want, ex->upstream);
+    change_members(u, x, ex, c);
+    if (c->whole && u->n_servers == 0) { /* nobody else's servers are in it */
         drop_upstream(want, ex->upstream);
         return;
     }
-    struct tn_upstream *u = upstream_for(want, ex->upstream);
-    change_members(u, x, ex, c);
     if (x->service)
         upstream_settings(u, x, ex);
+}
+
+/* Some drivers name it themselves. */
+static int name_balancer(struct tn_error **err, const struct tn_edge *e)
+{
+    if (err && *err && tn_starts_with(tn_error_message(*err), "balancer '"))
+        return (int)(*err)->code;
+    return tn_error_prefix(err, "balancer '%s'", e->config->name);
 }
 
 /* "Stale" is said of change sets; a file that was edited by hand is somebody else's by now. */
@@ -370,7 +377,7 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
         want = (struct tn_traffic){0};
     } else {
         rc = rc == TN_ESTALE ? not_stale(err) : rc;
-        tn_error_prefix(err, "balancer '%s'", e->config->name);
+        name_balancer(err, e);
         e->read = false; /* what is there now is looked up again */
         tn_traffic_clear(&e->wanted);
     }
@@ -382,34 +389,15 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
     return rc;
 }
 
-/* One try; *same = the file reads as before, byte for byte. What still drains keeps a place in it for a while. */
-static int put_back_once(struct tn_session *s, struct tn_edge *e, const struct tn_traffic *before, const char *hash,
-                         bool *same, struct tn_error **err)
+/* The same servers as before. HAProxy's file may differ in a slot that is disabled: what drains keeps its place. */
+static void put_back(struct tn_session *s, struct tn_edge *e, const struct tn_traffic *before)
 {
-    struct tn_balancer_status status = {0};
+    struct tn_error *err = NULL;
     pthread_mutex_lock(&e->lock);
-    int rc = e->driver->ops->apply(e->driver, s->cancel, before, NULL, 0, false, NULL, err);
-    if (rc >= 0)
-        rc = e->driver->ops->observe(e->driver, s->cancel, &status, err);
-    *same = rc >= 0 && tn_streq(status.file_hash, hash);
+    int rc = e->driver->ops->apply(e->driver, s->cancel, before, NULL, 0, false, NULL, &err);
     tn_traffic_clear(&e->wanted);
     e->read = false;
     pthread_mutex_unlock(&e->lock);
-    tn_balancer_status_clear(&status);
-    return rc;
-}
-
-static void put_back(struct tn_session *s, struct tn_edge *e, const struct tn_traffic *before, const char *hash)
-{
-    struct tn_error *err = NULL;
-    int64_t give_up = tn_mono_ms() + PUT_BACK_MS;
-    bool same = false;
-    int rc = put_back_once(s, e, before, hash, &same, &err);
-    while (rc >= 0 && !same && tn_mono_ms() < give_up) {
-        rc = tn_wait_fd(s->cancel, "what drains before the balancer is as it was", -1, tn_mono_ms() + 100, &err);
-        if (rc >= 0)
-            rc = put_back_once(s, e, before, hash, &same, &err);
-    }
     if (rc < 0)
         tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s' could not be put back: %s", e->config->name,
                         tn_error_message(err));
@@ -420,9 +408,6 @@ int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struc
                        char **note, struct tn_error **err)
 {
     struct tn_traffic *before = tn_alloc((x->n + 1) * sizeof(*before));
-    struct tn_edge_views were = {0};
-    if (x->n > 1) /* only then something may have to be put back */
-        tn_exposures_observe(s, x, &were);
     tn_autobuf said = TN_BUF_INIT(4096);
     int rc = TN_OK;
     size_t done = 0;
@@ -434,11 +419,10 @@ int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struc
     }
     if (rc < 0)
         for (size_t i = 0; i + 1 < done; i++) /* the last one put itself back */
-            put_back(s, x->v[i].edge, &before[i], were.v[i].file_hash);
+            put_back(s, x->v[i].edge, &before[i]);
     for (size_t i = 0; i < x->n; i++)
         tn_traffic_clear(&before[i]);
     free(before);
-    tn_edge_views_clear(&were);
     if (note)
         *note = said.len ? tn_buf_take(&said) : NULL;
     return rc;
@@ -467,7 +451,7 @@ int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const stru
         if (rc == TN_ESTALE)
             rc = not_stale(err);
         if (rc < 0)
-            return tn_error_prefix(err, "balancer '%s'", e->config->name);
+            return name_balancer(err, e);
         differs = rc;
     }
     return differs;

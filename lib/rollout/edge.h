@@ -15,7 +15,7 @@ struct tn_exposures {
     size_t n;
     const struct tn_service *service; /* NULL: it left the plan */
     const char *name, *cluster;
-    char *suffix; /* ".CLUSTER" when the service runs on several clusters, else "" */
+    char *suffix; /* ".CLUSTER": several placements may share an upstream, each knows its own servers */
     int slots;
 };
 /* `service` is the plan's; NULL: `name` left the plan, and is looked for in the files that we own. */
@@ -48,7 +48,7 @@ struct tn_edge_change {
     const char *const *drop;
     size_t n_drop;
     const struct tn_observation *exists; /* NULL = keep what is there */
-    bool whole;                          /* remove the upstream itself */
+    bool whole; /* all of this placement's servers, and the upstream itself when nobody else's are in it */
 };
 int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struct tn_edge_change *change,
                        char **note, struct tn_error **err);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "turnout/clock.h"
+#include "turnout/json.h"
 #include "turnout/mem.h"
 #include "turnout/text.h"
 #include "lib/rollout/placement.h"
@@ -32,8 +33,8 @@ int tn_effect_run(const struct tn_effect *e, int (*do_it)(void *arg, struct tn_e
         return rc; /* no effect without a durable intent */
     struct tn_error *local = NULL;
     rc = do_it(arg, &local);
-    json_t *detail = rc < 0 ? json_pack("{s:s,s:s}", "error", tn_code_name((enum tn_code)rc), "message",
-                                        tn_error_message(local))
+    json_t *detail = rc < 0 ? json_pack("{s:s,s:o}", "error", tn_code_name((enum tn_code)rc), "message",
+                                        tn_json_text(tn_error_message(local)))
                             : NULL;
     struct tn_record outcome = record(e, "outcome", detail);
     tn_store_append_later(e->s->store, &outcome); /* it can be probed: it rides on the next commit */

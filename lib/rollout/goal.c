@@ -22,6 +22,8 @@ static void goal_clear(struct tn_goal *g)
     free(g->secrets);
     free(g->secret_hashes);
     free(g->note);
+    free(g->label);
+    free(g->from_secrets);
     free(g->service);
     free(g->cluster);
     free(g->placement);
@@ -91,6 +93,13 @@ bool tn_goal_secrets_match(const struct tn_goal *g, const char *label)
     return all;
 }
 
+bool tn_goal_secrets_fit(const struct tn_goal *g, const char *label)
+{
+    if (!g->label_known)
+        return tn_goal_secrets_match(g, label);
+    return tn_streq(label, g->label) || (g->secret_hashes && tn_streq(label, g->secret_hashes));
+}
+
 static char *hash_secrets(const struct tn_goal *g)
 {
     json_t *hashes = json_object();
@@ -122,6 +131,10 @@ int tn_goal_secrets(struct tn_session *s, struct tn_goal *g, const struct tn_obs
     g->secrets_known = true;
     if (g->n_secrets == 0)
         return TN_OK;
+    if (g->label && tn_goal_secrets_match(g, g->label)) {
+        g->secret_hashes = tn_strdup(g->label);
+        return TN_OK;
+    }
     for (size_t i = 0; running && i < running->n; i++) {
         const struct tn_instance *r = &running->v[i];
         if (tn_streq(r->service, g->service) && tn_goal_secrets_match(g, r->secrets)) {
@@ -147,6 +160,14 @@ json_t *tn_goals_json(const struct tn_goals *g)
     return json_pack("{s:s,s:o}", "action", g->action, "placements", list);
 }
 
+/* -1 when it is no number that a plan could have. */
+static int read_count(const json_t *j, const char *key)
+{
+    enum { MOST = 1000 };
+    json_int_t n = json_integer_value(json_object_get(j, key));
+    return n < 0 || n > MOST ? -1 : (int)n;
+}
+
 static int goal_from_json(struct tn_session *s, struct tn_goals *goals, const json_t *j,
                           struct tn_error **err)
 {
@@ -163,9 +184,12 @@ static int goal_from_json(struct tn_session *s, struct tn_goals *goals, const js
     }
     struct tn_goal *g = tn_goals_add(goals, service, cluster);
     g->plan_service = tn_plan_service(s->plan, service);
-    g->replicas = (int)json_integer_value(json_object_get(j, "replicas"));
+    g->replicas = read_count(j, "replicas");
     g->fresh = json_is_true(json_object_get(j, "fresh"));
-    g->from_count = (int)json_integer_value(json_object_get(j, "from_count"));
+    g->from_count = read_count(j, "from_count");
+    g->from_secrets = tn_strdup(json_string_value(json_object_get(j, "from_secrets")));
+    if (g->replicas < 0 || g->from_count < 0)
+        return tn_error_set(err, TN_EPROTO, "recorded goal: '%s' has an impossible number of instances", service);
     snprintf(g->from_revision, sizeof(g->from_revision), "%s", from ? from : "");
     g->from_spec = json_is_object(from_spec) ? json_incref(from_spec) : NULL;
     return json_is_object(spec) ? tn_goal_set_spec(g, spec, err) : TN_OK;
@@ -203,6 +227,8 @@ struct tn_goals *tn_goals_back(struct tn_session *s, const struct tn_goals *g, s
         b->from_spec = o->spec ? json_incref(o->spec) : NULL;
         memcpy(b->from_revision, o->revision, sizeof(b->from_revision));
         b->from_count = o->replicas;
+        b->label = tn_strdup(o->from_secrets);
+        b->label_known = o->from_spec && strcmp(o->from_revision, "") != 0;
     }
     return back;
 }

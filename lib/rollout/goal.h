@@ -25,9 +25,12 @@ struct tn_goal {
     json_t *from_spec;
     char from_revision[13]; /* "" = there was nothing */
     int from_count;
+    char *from_secrets; /* secrets label of the old instances, NULL = none, or not known */
     struct tn_goal_secret *secrets;
     size_t n_secrets;
     bool secrets_known;  /* values were resolved */
+    char *label; /* going back: the secrets label that the old instances carry, NULL = none */
+    bool label_known;
     char *secret_hashes; /* JSON for the label; NULL = none */
     char *note;          /* what there is to say of its image; NULL = nothing */
 };
@@ -49,6 +52,9 @@ int tn_goal_secrets(struct tn_session *s, struct tn_goal *g, const struct tn_obs
                     struct tn_error **err);
 /* True when an instance's secrets label holds for the goal's values. */
 bool tn_goal_secrets_match(const struct tn_goal *g, const char *label);
+
+/* Does an instance have the secrets that this goal wants? Going back that is told by the label alone. */
+bool tn_goal_secrets_fit(const struct tn_goal *g, const char *label);
 
 /* {"action","placements":[{service,cluster,revision,spec,replicas,fresh,from_revision,from_spec,from_count}]} */
 json_t *tn_goals_json(const struct tn_goals *g);

@@ -173,18 +173,32 @@ static int carry_out(struct hook_run *r, enum tn_hook_when when, size_t i, const
     return rc;
 }
 
-static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume,
-                   struct tn_error **err)
+/* --hook skip is about the one whose end is not known, and about no other. */
+static int decide_unknown(struct hook_run *r, const char *name, const char *resume, int rc, struct tn_error **err)
+{
+    if (rc != TN_EUNKNOWN)
+        return rc;
+    if (tn_streq(resume, "skip")) {
+        tn_error_clear(err);
+        mark_done(r, name);
+        return TN_OK;
+    }
+    tn_error_hint(err, "it is not known whether it was done; decide: turnout resume --hook rerun, or --hook skip");
+    return rc;
+}
+
+static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume, struct tn_error **err)
 {
     bool done = false, again = tn_streq(resume, "rerun") || r->hook->rerun_safe;
-    if (tn_streq(resume, "skip"))
-        return TN_OK;
-    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service,
-                                       r->goal->cluster, when_name(when), i);
+    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service, r->goal->cluster,
+                                       when_name(when), i);
     int rc = claim_hook(r, name, &done, err);
     if (rc == TN_EUNKNOWN && again) {
         tn_error_clear(err);
         rc = TN_OK;
+    } else if (rc == TN_EUNKNOWN && tn_streq(resume, "skip")) {
+        done = true;
+        rc = decide_unknown(r, name, resume, rc, err);
     }
     enum tn_hook_state state = TN_HOOK_ABSENT;
     tn_hook_probe(r->dir, &state, NULL);
@@ -192,9 +206,7 @@ static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const c
         tn_fs_remove_tree(r->dir, NULL);
     if (rc >= 0 && !done)
         rc = carry_out(r, when, i, name, err);
-    if (rc == TN_EUNKNOWN)
-        tn_error_hint(
-            err, "it is not known whether it was done; decide: turnout resume --hook rerun, or --hook skip");
+    rc = decide_unknown(r, name, resume, rc, err);
     return rc < 0 ? tn_error_prefix(err, "%s hook of '%s'", when_name(when), r->goal->service) : rc;
 }
 

@@ -14,6 +14,7 @@
 #include "turnout/clock.h"
 #include "turnout/fs.h"
 #include "lib/base/hash.h"
+#include "turnout/json.h"
 #include "turnout/mem.h"
 #include "turnout/text.h"
 #include "lib/rollout/session.h"
@@ -255,8 +256,7 @@ static json_t *claim_body(const struct tn_lease *l, const json_t *goal)
 {
     char since[32];
     tn_autofree char *boot = this_boot();
-    return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:I,s:O*}", "holder", l->holder, "holder_name",
-                     l->s->actor, "pid", (json_int_t)getpid(), "start_time",
+    return json_pack("{s:s,s:o,s:I,s:I,s:s,s:s,s:s,s:I,s:O*}", "holder", l->holder, "holder_name", tn_json_text(l->s->actor), "pid", (json_int_t)getpid(), "start_time",
                      (json_int_t)start_time_of(getpid()), "boot", boot, "since",
                      tn_format_time(tn_wall_ms(), since, sizeof(since)), "rollout", l->rollout, "ttl_ms",
                      (json_int_t)l->ttl, "goal", goal);
@@ -277,7 +277,9 @@ static json_t *left_unfinished(const struct seat_view *v)
     json_t *goal = json_object_get(v->free ? v->free : v->claim, v->free ? "unfinished" : "goal");
     if (!json_is_object(goal))
         return NULL;
-    json_t *copy = json_copy(goal);
+    json_t *copy = json_copy(goal), *id = json_object_get(v->free ? v->free : v->claim, "rollout");
+    if (id && !json_object_get(copy, "rollout"))
+        json_object_set(copy, "rollout", id); /* whose goal it is, whoever hands it on */
     if (v->turned)
         json_object_set_new(copy, "turned", json_true());
     return copy;
@@ -473,8 +475,7 @@ json_t *tn_lease_look(struct tn_session *s, struct tn_error **err)
                 out = json_pack("{s:b,s:I,s:s*,s:s*,s:s*,s:s*,s:I,s:s*,s:O*}", "held", is_held, "epoch",
                                 (json_int_t)v.epoch, "holder",
                                 json_string_value(json_object_get(v.claim, "holder_name")), "since",
-                                json_string_value(json_object_get(v.claim, "since")), "rollout",
-                                json_string_value(json_object_get(v.free ? v.free : v.claim, "rollout")),
+                                json_string_value(json_object_get(v.claim, "since")), "rollout", goal ? text_of(goal, "rollout") : text_of(v.free ? v.free : v.claim, "rollout"),
                                 "state",
                                 v.free    ? text_of(v.free, "state")
                                 : is_held ? "running"
@@ -512,7 +513,7 @@ static int for_each_held(struct tn_session *s, const char *rollout, const char *
             } else {
                 tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-%s", l->key, v.epoch, suffix);
                 json_t *body =
-                    json_pack("{s:s,s:s,s:O*,s:s}", "state", "broken", "by", s->actor, "unfinished",
+                    json_pack("{s:s,s:o,s:O*,s:s}", "state", "broken", "by", tn_json_text(s->actor), "unfinished",
                               json_object_get(v.claim, "goal"), "rollout", text_of(v.claim, "rollout"));
                 json_t *existing = NULL;
                 rc = p->ops->doc_create(p, s->cancel, seat->host, name, body, &existing, err);

@@ -16,32 +16,42 @@ void tn_ran_clear(struct tn_ran *r)
     memset(r, 0, sizeof(*r));
 }
 
-static int level_of(const struct tn_session *s, const struct tn_goals *goals, const struct tn_service *svc)
+static size_t index_of(const struct tn_plan *plan, const char *service)
 {
-    int level = 0;
-    for (size_t i = 0; svc && i < svc->depends_on.n; i++) {
-        int below = level_of(s, goals, tn_plan_service(s->plan, svc->depends_on.v[i]));
-        level = below + 1 > level ? below + 1 : level;
+    size_t i = 0;
+    while (i < plan->n_services && strcmp(plan->services[i].name, service) != 0)
+        i++;
+    return i;
+}
+
+/* One more than the highest of what it depends on; the plan's order has those first. */
+static int *service_levels(const struct tn_plan *plan)
+{
+    const struct tn_service **order = tn_alloc((plan->n_services + 1) * sizeof(struct tn_service *));
+    int *level = tn_alloc((plan->n_services + 1) * sizeof(*level));
+    tn_plan_order(plan, order);
+    for (size_t i = 0; i < plan->n_services; i++) {
+        int *own = &level[index_of(plan, order[i]->name)];
+        for (size_t k = 0; k < order[i]->depends_on.n; k++) {
+            int below = level[index_of(plan, order[i]->depends_on.v[k])];
+            *own = below + 1 > *own ? below + 1 : *own;
+        }
     }
+    free(order);
     return level;
 }
 
+/* What leaves the plan goes last. */
 static int *levels_of(const struct tn_session *s, const struct tn_goals *goals, int *highest)
 {
-    int *levels = tn_alloc((goals->n + 1) * sizeof(*levels));
+    int *levels = tn_alloc((goals->n + 1) * sizeof(*levels)), *of_service = service_levels(s->plan);
     *highest = 0;
     for (size_t i = 0; i < goals->n; i++) {
-        levels[i] = level_of(s, goals, goals->v[i].plan_service);
+        const struct tn_service *svc = goals->v[i].plan_service;
+        levels[i] = svc ? of_service[index_of(s->plan, svc->name)] : (int)s->plan->n_services;
         *highest = levels[i] > *highest ? levels[i] : *highest;
     }
-    bool any = false;
-    for (size_t i = 0; i < goals->n; i++) {
-        if (!goals->v[i].plan_service) {
-            levels[i] = *highest + 1;
-            any = true;
-        }
-    }
-    *highest += any;
+    free(of_service);
     return levels;
 }
 
@@ -64,6 +74,7 @@ static void merge(struct tn_ran *out, struct tn_placement *p)
             out->on_failure =
                 p->goal->plan_service ? p->goal->plan_service->rollout.on_failure : TN_ON_FAILURE_STOP;
         out->failed = true;
+        out->aborted = out->aborted || p->aborted;
     } else if (out->stop == TN_OK) {
         out->stop = p->stop_code != TN_OK ? p->stop_code : TN_EFAIL;
     }

@@ -183,6 +183,31 @@ static bool has_fixed_port(const struct tn_service *s)
     return false;
 }
 
+static void give_ports_back(const struct tn_job *j, const struct tn_start *st)
+{
+    for (size_t i = 0; i < st->n_ports; i++)
+        tn_session_free_port(j->p->s, j->p->site, st->host, st->ports[i].host_port);
+}
+
+/* Going back, secrets and images are asked for only when an instance of the old revision must be started: what runs may
+ * not depend on them. */
+static int make_ready(struct tn_job *j, struct tn_error **err)
+{
+    struct tn_goal *g = j->p->goal;
+    struct tn_provider *pr = j->p->site->provider;
+    pthread_mutex_lock(&j->p->preparing);
+    bool known = g->secrets_known;
+    int rc = tn_goal_secrets(j->p->s, g, NULL, err);
+    if (rc >= 0 && !known && g->label && g->secret_hashes && strcmp(g->label, g->secret_hashes) != 0)
+        tn_session_tell(j->p->s, TN_EV_WARNING, NULL, NULL,
+                        "a secret of '%s' has another value than the old instances had; what is started gets today's",
+                        g->service);
+    if (rc >= 0 && !known && g->typed->image && pr->ops->prepare)
+        rc = pr->ops->prepare(pr, j->p->s->cancel, g->typed, g->typed->image, NULL, NULL, err);
+    pthread_mutex_unlock(&j->p->preparing);
+    return rc;
+}
+
 /* Tries until a free port and a free name are found; both may be taken by strangers that only the engine knows of. */
 static int do_start(void *arg, struct tn_error **err)
 {
@@ -193,8 +218,10 @@ static int do_start(void *arg, struct tn_error **err)
     tn_autofree char *spec_json = json_dumps(j->p->goal->spec, JSON_COMPACT | JSON_SORT_KEYS);
     tn_autofree char *bind = bind_address(j);
     struct tn_start st;
+    int rc = make_ready(j, err), number = 1;
+    if (rc < 0)
+        return rc;
     fill_start(j, &st, effect, spec_json);
-    int rc = TN_EFAIL, number = 1;
     for (int ports = 0, names = 0; ports < PORT_TRIES && names < NAME_TRIES;) {
         st.name = j->v[0].name;
         rc = fill_ports(j, &st, bind, err);
@@ -202,6 +229,8 @@ static int do_start(void *arg, struct tn_error **err)
             return rc;
         tn_error_clear(err);
         rc = pr->ops->start(pr, j->p->s->cancel, &st, err);
+        if (rc < 0)
+            give_ports_back(j, &st);
         if (rc == TN_EBUSY && !has_fixed_port(j->p->goal->typed)) {
             ports++;
         } else if (rc == TN_EEXISTS || rc == TN_ESTRANGER) {
@@ -286,6 +315,7 @@ static void job_run(void *arg)
 {
     struct tn_job *j = arg;
     json_t *detail = json_object(), *names = json_array();
+    tn_autofree char *name = tn_strdup(j->v[0].name); /* a start may take another name than it set out with */
     for (size_t i = 0; i < j->n; i++)
         json_array_append_new(names, json_string(j->v[i].name));
     json_object_set_new(detail, "instances", names);
@@ -293,7 +323,7 @@ static void job_run(void *arg)
         .s = j->p->s,
         .placement = j->p->goal->placement,
         .move = tn_move_name(j->kind),
-        .instance = j->v[0].name,
+        .instance = name,
         .number = j->number,
         .detail = detail,
     };
@@ -454,6 +484,8 @@ static void after_stop(struct tn_placement *p, const struct tn_job *j)
     struct tn_where w = {p->goal->service, p->goal->cluster, j->v[0].name};
     const struct tn_tracked *t = tn_placement_tracked(p, j->v[0].name);
     char took[32], drained[32];
+    for (size_t i = 0; j->rc >= 0 && i < j->v[0].n_ports; i++)
+        tn_session_free_port(p->s, p->site, j->v[0].host, j->v[0].ports[i].host_port);
     if (j->rc >= 0)
         tn_session_tell(p->s, TN_EV_STOP, &w, NULL, "%s stopped in %s%s%s", j->v[0].name,
                         tn_format_age(tn_mono_ms() - j->began, took, sizeof(took)),

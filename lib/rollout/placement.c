@@ -66,6 +66,7 @@ void tn_placement_init(struct tn_placement *p, struct tn_session *s, struct tn_g
     }
     p->host_down = tn_alloc((p->site->provider->n_hosts + 1) * sizeof(*p->host_down));
     pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->preparing, NULL);
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->told_wait = TN_WAIT_NOTHING;
     p->least_serving = -1;
@@ -82,6 +83,7 @@ void tn_placement_clear(struct tn_placement *p)
     for (size_t i = 0; i < p->n_tracked; i++) {
         free(p->tracked[i].name);
         tn_service_free_spec(p->tracked[i].spec);
+        free(p->tracked[i].effect);
     }
     free(p->tracked);
     tn_observation_clear(&p->world);
@@ -92,6 +94,7 @@ void tn_placement_clear(struct tn_placement *p)
     json_decref(p->told_world);
     close(p->wake);
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->preparing);
     free(p->cause);
     free(p->evidence);
     free(p->culprit);
@@ -294,6 +297,7 @@ static bool must_leave(struct tn_placement *p)
         p->stop_code = TN_ETIMEOUT;
     } else if (p->spec.direction == TN_FORWARD && tn_lease_abort_asked(p->s->lease)) {
         p->verdict = TN_FAILED;
+        p->aborted = true;
         p->cause = tn_strdup("abort was asked for");
         return true;
     }

@@ -27,6 +27,7 @@ struct tn_tracked {
     int passes, failures, hopeless_count;
     struct tn_probe_answer answer;
     struct tn_service *spec; /* of its own revision; NULL = not readable */
+    char *effect;            /* that made it: another one = another instance of the same name */
 };
 
 /* State of one plan gate of this placement. */
@@ -60,7 +61,8 @@ struct tn_placement {
     struct tn_gate_state *gates;
     size_t n_gates;
 
-    pthread_mutex_t lock; /* done list */
+    pthread_mutex_t preparing; /* secrets and images of the goal, asked for by a job */
+    pthread_mutex_t lock;      /* done list */
     struct tn_job *done;
     int wake; /* eventfd: a job came back */
     int in_flight;
@@ -78,7 +80,7 @@ struct tn_placement {
 
     /* the end */
     enum tn_verdict verdict;
-    bool interrupted;
+    bool interrupted, aborted;
     enum tn_code stop_code; /* TN_ELOST, TN_ECANCELLED, TN_ETIMEOUT, … why it stopped without a verdict */
     char *cause, *evidence, *culprit;
     char *last_error; /* of the last move that failed */

@@ -6,6 +6,7 @@
 
 #include "turnout/clock.h"
 #include "lib/base/hash.h"
+#include "turnout/json.h"
 #include "turnout/mem.h"
 #include "turnout/text.h"
 #include "turnout/version.h"
@@ -131,13 +132,13 @@ static void forward(struct tn_session *s, struct tn_goals *goals, const char *ho
     tn_error_free(e);
 }
 
-/* Goals backwards; secrets and images of the old revisions are had again. */
+/* Goals backwards. */
 static void go_back(struct tn_session *s, const struct tn_goals *goals, struct tn_ran *ran)
 {
     struct tn_error *e = NULL;
     struct tn_goals *back = tn_goals_back(s, goals, &e);
     *ran = (struct tn_ran){.least_serving = -1};
-    if (!back || prepare_goals(s, back, NULL, &e) < 0) {
+    if (!back) {
         ran->stop = TN_EFAIL;
         ran->cause = tn_format("the way back: %s", tn_error_message(e));
     } else {
@@ -253,9 +254,14 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
 {
     out->rollout = tn_strdup(s->rollout);
     json_decref(out->report);
-    out->report = json_pack("{s:i,s:s,s:s,s:s,s:i,s:s*,s:s*,s:s*,s:s*}", "v", 1, "rollout", s->rollout,
-                            "action", goals->action, "state", out->state, "exit_code", out->exit_code,
-                            "cause", out->cause, "did", out->action, "now", out->now, "next", out->next);
+    out->report = json_pack("{s:i,s:s,s:s,s:s,s:i}", "v", 1, "rollout", s->rollout, "action", goals->action, "state",
+                            out->state, "exit_code", out->exit_code);
+    const struct {
+        const char *key, *text;
+    } said[] = {{"cause", out->cause}, {"did", out->action}, {"now", out->now}, {"next", out->next}, {"log", out->evidence}};
+    for (size_t i = 0; i < TN_COUNT(said); i++)
+        if (said[i].text)
+            json_object_set_new(out->report, said[i].key, tn_json_text(said[i].text));
     json_object_set_new(out->report, "downtime_ms", json_integer(downtime));
     json_t *unfinished = NULL;
     if (!is_unfinished(out) && had_hooks(goals))
@@ -349,6 +355,9 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
         return err && *err ? (int)(*err)->code : TN_EFAIL;
     if (get_ready(s, how, prior, err) < 0)
         return give_up(s, prior, err);
+    const char *before = json_string_value(json_object_get(prior, "rollout"));
+    if (before && strcmp(before, s->rollout) != 0)
+        tn_store_rollout_end(s->store, before, "superseded", TN_EXIT_MIXED, NULL, NULL); /* where this store knows it */
     json_decref(prior);
     struct tn_ran ahead = {.least_serving = -1}, back = {.least_serving = -1};
     bool turned = how->back;
@@ -359,7 +368,7 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
         forward(s, how->goals, how->hook, &ahead);
         if (ahead.failed)
             failure_hooks(s, how->goals);
-        turned = ahead.failed && ahead.on_failure == TN_ON_FAILURE_ROLLBACK &&
+        turned = ahead.failed && (ahead.aborted || ahead.on_failure == TN_ON_FAILURE_ROLLBACK) &&
                  strcmp(how->goals->action, "destroy") != 0;
         if (turned)
             turn_round(s, how->goals, &ahead, &back);

@@ -10,6 +10,7 @@ struct tn_ran {
     bool done;                     /* all of them */
     bool changed;                  /* anything at all was changed */
     bool failed;                   /* one has a verdict of failed */
+    bool aborted; /* because somebody asked for it: always goes back */
     enum tn_code stop;             /* TN_OK, or why it stopped without a verdict */
     enum tn_on_failure on_failure; /* of the one that failed */
     char *cause, *evidence, *who;  /* owned */

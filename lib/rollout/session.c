@@ -206,6 +206,19 @@ int tn_session_pick_port(struct tn_session *s, const struct tn_site *site, size_
     return found;
 }
 
+void tn_session_free_port(struct tn_session *s, const struct tn_site *site, size_t host, int port)
+{
+    size_t index = (size_t)(site - s->sites);
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->n_picked; i++) {
+        if (s->picked[i].site == index && s->picked[i].host == host && s->picked[i].port == port) {
+            s->picked[i] = s->picked[--s->n_picked];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
 void tn_session_tell(struct tn_session *s, enum tn_event_kind kind, const struct tn_where *w, json_t *data,
                      const char *fmt, ...)
 {

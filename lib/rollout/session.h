@@ -65,6 +65,9 @@ int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observ
 int tn_session_pick_port(struct tn_session *s, const struct tn_site *site, size_t host,
                          const struct tn_observation *o);
 
+/* The instance that had it is gone, or never came. */
+void tn_session_free_port(struct tn_session *s, const struct tn_site *site, size_t host, int port);
+
 /* Tells the sink and the store. `text` is made from fmt. */
 struct tn_where {
     const char *service, *cluster, *instance;

@@ -15,7 +15,7 @@ enum {
     MOVE_TAKES = 100,
     END = 24 * 3600 * 1000,
     MAX_ROWS = 200,
-    MAX_THINGS = 256
+    MAX_THINGS = TN_MAX_INSTANCES
 };
 
 struct thing {
@@ -25,6 +25,7 @@ struct thing {
 struct ideal {
     struct tn_strategy_spec spec;
     struct thing v[MAX_THINGS];
+    struct tn_instance_obs seen[MAX_THINGS]; /* what the core is shown */
     int n, n_hosts;
     int64_t now;
     int moved[5]; /* since the last row, by kind */
@@ -38,7 +39,7 @@ static void begin(struct ideal *w, const struct tn_goal *g, const struct tn_obse
             continue;
         w->v[w->n++].o = (struct tn_instance_obs){
             .host = (uint32_t)r->host,
-            .target = g->spec && tn_streq(r->revision, g->revision) && tn_goal_secrets_match(g, r->secrets) &&
+            .target = g->spec && tn_streq(r->revision, g->revision) && tn_goal_secrets_fit(g, r->secrets) &&
                       !g->fresh,
             .settled = true,
             .was_serving = true,
@@ -155,12 +156,11 @@ void tn_change_timeline(const struct tn_session *s, const struct tn_goal *g,
     w->now = 1;
     begin(w, g, world);
     for (; w->now < END && d->verdict == TN_RUNNING; w->now += TICK) {
-        struct tn_instance_obs v[MAX_THINGS];
         pass_time(w);
         for (int k = 0; k < w->n; k++)
-            v[k] = w->v[k].o;
+            w->seen[k] = w->v[k].o;
         struct tn_strategy_input in = {.spec = &w->spec,
-                                       .v = v,
+                                       .v = w->seen,
                                        .n = w->n,
                                        .n_hosts = w->n_hosts,
                                        .now = w->now,

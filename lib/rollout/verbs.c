@@ -54,6 +54,39 @@ static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error 
     return goal;
 }
 
+/* A run over part of what was left unfinished would lose the way back of the rest. */
+static int refuse_part(const json_t *prior, const char *id, const struct tn_selection *sel, struct tn_error **err)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(prior, "placements"), i, one)
+    {
+        const char *service = json_string_value(json_object_get(one, "service"));
+        const char *cluster = json_string_value(json_object_get(one, "cluster"));
+        if (!service || !cluster || tn_selected(sel, service, cluster))
+            continue;
+        tn_error_set(err, TN_EFAIL, "rollout %s was left unfinished, and it concerns '%s' on '%s', too", id ? id : "?", service,
+                     cluster);
+        return tn_error_hint(err, "first: turnout resume, or: turnout rollback");
+    }
+    return TN_OK;
+}
+
+/* Verbs that do not carry on what was left. */
+static int refuse_unfinished(struct tn_session *s, struct tn_error **err)
+{
+    tn_autofree char *id = NULL;
+    struct tn_error *e = NULL;
+    json_t *prior = unfinished_goal(s, &id, &e);
+    if (e)
+        return tn_error_move(err, &e);
+    if (!prior)
+        return TN_OK;
+    json_decref(prior);
+    tn_error_set(err, TN_EFAIL, "rollout %s was left unfinished", id ? id : "?");
+    return tn_error_hint(err, "first: turnout resume, or: turnout rollback");
+}
+
 int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const struct tn_deploy_options *o,
                       struct tn_outcome *out, struct tn_error **err)
 {
@@ -71,6 +104,11 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
     json_t *prior = unfinished_goal(s, &left, &e);
     if (e)
         return tn_error_move(err, &e);
+    int part = prior ? refuse_part(prior, left, &o->selection, err) : TN_OK;
+    if (part < 0) {
+        json_decref(prior);
+        return part;
+    }
     struct tn_rollout_start how = {
         .goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
     if (how.goals && prior) {
@@ -171,6 +209,8 @@ int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_de
         return rc;
     }
     json_decref(goal);
+    if (goal)
+        return refuse_unfinished(s, err); /* --to over a half-rolled world would lose its way back */
     struct tn_goals *now = goals_of_world(s, &o->selection, "rollback", err);
     struct tn_goals *goals = tn_goals_new("rollback");
     int rc = now ? TN_OK : TN_EFAIL;
@@ -217,9 +257,10 @@ int tn_session_resume(struct tn_session *s, const char *id, const char *hook,
 int tn_session_restart(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
                        struct tn_error **err)
 {
-    struct tn_goals *g = goals_of_world(s, &o->selection, "restart", err);
+    int first = refuse_unfinished(s, err);
+    struct tn_goals *g = first < 0 ? NULL : goals_of_world(s, &o->selection, "restart", err);
     if (!g)
-        return TN_EFAIL;
+        return first < 0 ? first : TN_EFAIL;
     size_t kept = 0;
     int rc = TN_OK;
     for (size_t i = 0; i < g->n && rc >= 0; i++) {
@@ -268,10 +309,11 @@ static int remove_balancers(struct tn_session *s, struct tn_error **err)
 int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
                        struct tn_error **err)
 {
-    struct tn_goals *g = goals_of_world(s, &o->selection, "destroy", err);
-    if (!g)
-        return TN_EFAIL;
     bool whole = o->selection.n_services == 0 && o->selection.n_clusters == 0;
+    int first = whole ? TN_OK : refuse_unfinished(s, err);
+    struct tn_goals *g = first < 0 ? NULL : goals_of_world(s, &o->selection, "destroy", err);
+    if (!g)
+        return first < 0 ? first : TN_EFAIL;
     if (o->dry_run) {
         tn_goals_free(g);
         return nothing(out, "dry run: nothing was changed");

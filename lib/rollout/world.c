@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "turnout/clock.h"
+#include "turnout/json.h"
 #include "turnout/mem.h"
 #include "turnout/text.h"
 #include "lib/rollout/placement.h"
@@ -57,11 +58,23 @@ static int look_at_engine(struct tn_placement *p, struct tn_error **err)
     return TN_OK;
 }
 
+/* A name may be given again; what was known of its last bearer must not be. */
+static void forget(struct tn_tracked *t)
+{
+    char *name = t->name;
+    enum tn_busy busy = t->busy;
+    bool by_this_run = t->by_this_run && busy == TN_BUSY_START;
+    tn_service_free_spec(t->spec);
+    free(t->effect);
+    *t = (struct tn_tracked){.name = name, .busy = busy, .by_this_run = by_this_run};
+}
+
 static void first_sight(struct tn_placement *p, struct tn_tracked *t, const struct tn_instance *i,
                         int64_t now)
 {
     t->first_seen = now;
     t->out_since = now;
+    t->effect = tn_strdup(i->effect);
     bool ours = tn_streq(i->rollout, p->s->rollout);
     /* What was there before this run counts as having served: its last requests are waited for. */
     t->was_serving = t->was_serving || !t->by_this_run;
@@ -80,9 +93,17 @@ static void forget_absent(struct tn_placement *p, int64_t now)
     for (size_t i = 0; i < p->world.n; i++) {
         struct tn_tracked *t = tn_placement_tracked(p, p->world.v[i].name);
         t->present = true;
+        if (t->first_seen != 0 && !tn_streq(t->effect, p->world.v[i].effect)) {
+            forget(t);
+            t->present = true;
+            t->by_this_run = tn_streq(p->world.v[i].rollout, p->s->rollout);
+        }
         if (t->first_seen == 0)
             first_sight(p, t, &p->world.v[i], now);
     }
+    for (size_t i = 0; i < p->n_tracked; i++)
+        if (!p->tracked[i].present && p->tracked[i].first_seen != 0 && p->tracked[i].busy == TN_IDLE)
+            forget(&p->tracked[i]);
 }
 
 /* ---- probes ---- */
@@ -224,7 +245,7 @@ static bool is_target(const struct tn_placement *p, const struct tn_instance *i,
         return false;
     if (i->state == TN_RUN_EXITED && !ours && !t->by_this_run)
         return false; /* it had died before: replaced, and nobody's failure */
-    return tn_goal_secrets_match(p->goal, i->secrets);
+    return tn_goal_secrets_fit(p->goal, i->secrets);
 }
 
 static enum tn_instance_state state_of(const struct tn_placement *p, const struct tn_instance *i,
@@ -307,6 +328,9 @@ int tn_placement_look(struct tn_placement *p, struct tn_error **err)
     int rc = look_at_engine(p, err);
     if (rc < 0)
         return rc;
+    if (p->world.n > TN_MAX_INSTANCES)
+        return tn_error_set(err, TN_ELIMIT, "service '%s' has %zu instances, more than %d", p->goal->service, p->world.n,
+                            TN_MAX_INSTANCES);
     int64_t now = tn_mono_ms();
     forget_absent(p, now);
     for (size_t k = 0; k < p->world.n; k++) {
@@ -456,11 +480,13 @@ json_t *tn_placement_snapshot(const struct tn_placement *p)
         for (size_t n = 0; n < p->n_tracked && !t; n++)
             if (strcmp(p->tracked[n].name, i->name) == 0)
                 t = &p->tracked[n];
-        json_array_append_new(list, json_pack("{s:s,s:s,s:s?,s:s,s:b,s:I,s:s*}", "name", i->name, "host",
-                                              p->site->provider->host_names[i->host], "revision", i->revision,
-                                              "state", state_word(o, i), "new", o->target, "started_at",
-                                              (json_int_t)i->started_at, "probe",
-                                              t && t->answer.text[0] ? t->answer.text : NULL));
+        json_t *one = json_pack("{s:s,s:s,s:b,s:I}", "host", p->site->provider->host_names[i->host], "state",
+                                state_word(o, i), "new", o->target, "started_at", (json_int_t)i->started_at);
+        json_object_set_new(one, "name", tn_json_text(i->name));
+        json_object_set_new(one, "revision", tn_json_text(i->revision));
+        if (t && t->answer.text[0])
+            json_object_set_new(one, "probe", tn_json_text(t->answer.text));
+        json_array_append_new(list, one);
     }
     return list;
 }

@@ -34,8 +34,6 @@ ROOT = pathlib.Path("/tmp/turnout-e2e")
 PORT_BLOCKS = range(12000, 19950, 50)
 BALANCER_PORTS = 15  # the first of a block; the others are the plan's port_range
 
-SIGNALS = {signal.SIGKILL: "KILL", signal.SIGTERM: "TERM"}
-
 
 # ---- waiting ------------------------------------------------------------------------------------------------
 
@@ -95,17 +93,29 @@ class Proc:
         return text + "/" in where or text + " " in where
 
 
+_known = {}  # pid → Proc of processes that are old enough not to be between fork and exec any more
+
+
 def processes():
     found = []
+    ticks = os.sysconf("SC_CLK_TCK")
+    now = float(pathlib.Path("/proc/uptime").read_text().split()[0])
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
-            proc = Proc(name)
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            if fields[0] in b"ZX":
+                continue
+            proc = _known.get(name)
+            if proc is None or proc.started != int(fields[19]):
+                proc = Proc(name)
+                if now - proc.started / ticks > 2:
+                    _known[name] = proc
         except (OSError, ValueError):
             continue
-        if proc.state not in "ZX":
-            found.append(proc)
+        found.append(proc)
     return found
 
 
@@ -153,6 +163,7 @@ class Session:
         me = Proc(os.getpid())
         (self.folder / "owner").write_text(f"{me.pid} {me.started}")
         self.count = 0
+        self.lock = threading.Lock()
 
     @staticmethod
     def _clean(folder):
@@ -167,8 +178,10 @@ class Session:
         shutil.rmtree(folder, ignore_errors=True)
 
     def case(self):
-        self.count += 1
-        return Case(self, self.folder / f"{self.count:03d}")
+        with self.lock:
+            self.count += 1
+            folder = self.folder / f"{self.count:03d}"
+        return Case(self, folder)
 
     def close(self):
         end_all_of(self.folder)

@@ -4,6 +4,7 @@ An observer polls the balancer and /proc during the whole time, also while no tu
 meant to serve, at least replicas − max_unavailable servers are in rotation with a living process behind each.
 """
 
+import concurrent.futures
 import random
 import signal
 import threading
@@ -159,9 +160,30 @@ def points():
             yield pytest.param(verb, moment, index % 2 == 1, id=f"{verb}-{name}-{'elsewhere' if index % 2 else 'same'}")
 
 
-@pytest.mark.parametrize("verb,moment,elsewhere", points())
-def test_killed_then_resumed(case, verb, moment, elsewhere):
-    killed = crashed(case, verb, moment, elsewhere)
+@pytest.fixture(scope="module")
+def outcomes(session, request):
+    """The selected points, three at a time, each in a case of its own: id → future of (case, killed, what went wrong)."""
+
+    def one(point):
+        case = session.case()
+        try:
+            return case, crashed(case, *point), None
+        except BaseException as error:
+            return case, None, error
+        finally:
+            case.close()
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        selected = [item for item in request.session.items if getattr(item, "originalname", "") == "test_killed_then_resumed"]
+        keys = ("verb", "moment", "elsewhere")
+        yield {item.callspec.id: pool.submit(one, [item.callspec.params[key] for key in keys]) for item in selected}
+
+
+@pytest.mark.parametrize("verb,moment,elsewhere", list(points()))
+def test_killed_then_resumed(outcomes, request, verb, moment, elsewhere):
+    request.node.e2e_case, killed, wrong = outcomes[request.node.callspec.id].result()
+    if wrong:
+        raise wrong
     if isinstance(moment, tuple) and moment[0] != "placed":
         assert killed, "turnout ended before the moment"
 

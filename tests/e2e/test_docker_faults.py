@@ -20,7 +20,7 @@ def parts(box):
 
 FAILING = {
     "exits-at-once": ({"env": {"CRASH_AT_START": "1"}}, {}, ["exited", "1", "fatal: DATABASE_URL missing"]),
-    "segfault": ({"env": {"SEGV_AT_START": "1"}}, {}, ["139"]),
+    "segfault": ({"env": {"SEGV_AT_START": "1"}}, {}, ["signal 11"]),
     "no-program": ({"entrypoint": ["/no/such/program"]}, {}, ["/no/such/program"]),
     "never-listens": ({"env": {"NEVER_LISTEN": "1"}}, {"healthy_deadline": "1500ms"}, ["healthz"]),
     "health-503": ({"env": {"HEALTH_STATUS": "503"}}, {"healthy_deadline": "1500ms"}, ["503", "/healthz"]),
@@ -177,7 +177,7 @@ def test_engine_that_is_gone_is_unknown(box):
     assert diff.rc == 1 and "create" not in diff.out, repr(diff)
     assert box.turnout("destroy", "--yes", "--confirm", box.app).rc == 1
     status = box.turnout("status", "-o", "json")
-    assert status.rc == 1 or "unknown" in status.out, repr(status)
+    assert status.json()["unreachable"][0]["cluster"] == "web", repr(status)
     assert parts(box) == before and box.engine.volumes() == volumes
 
 
@@ -275,7 +275,7 @@ def test_engine_socket_without_rights(box):
     # As nobody: root may open everything.
     program = box.case.write("asnobody", f"#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {__import__('support').TURNOUT} \"$@\"\n", 0o755)
     (box.case.dir / "state").mkdir()
-    os.chmod(box.case.dir / "state", 0o777)
+    os.chown(box.case.dir / "state", 65534, 65534)
     run = box.turnout("deploy", "--yes", "--progress", "plain", program=str(program))
     assert run.rc == 4 and str(path) in run.err, repr(run)
     listener.close()

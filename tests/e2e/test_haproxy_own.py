@@ -32,6 +32,7 @@ def digest(path):
 def test_rollouts_reload_at_most_once(world):
     case, haproxy, plan = world
     main = digest(haproxy.main)
+    plan({"rollout": {"max_surge": 3}})
     case.deploy("v1")
     assert versions_served(haproxy.port) == {"v1"}
     assert haproxy.up() == addresses(case)

@@ -78,7 +78,7 @@ def test_live_view_in_a_terminal(world, width):
     for view in live:
         if any(line.startswith("rc=") for line in view):
             continue
-        names = [name for line in view for name in re.findall(rf"{case.app}-web-[0-9a-f]+-\d+", line)]
+        names = [name for line in view if line.lstrip()[:1] in ("├", "└") for name in re.findall(rf"{case.app}-web-[0-9a-f]+-\d+", line)]
         assert len(names) == len(set(names)), "left-overs of an older picture:\n" + "\n".join(view)
     last = terminal.screen(history=True)
     end = [line for line in last if line.strip()]

@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import sqlite3
 
 import pytest
 from support import versions_served, wait_for
@@ -43,7 +44,7 @@ def test_second_operator_is_refused_while_the_first_runs(world):
     first = deploying(case)
     assert first.wait_event("start")
     rollout = first.events[0]["rollout"]
-    for verb in ("deploy", "rollback", "resume", "restart"):
+    for verb in ("deploy", "resume", "restart"):
         second = case.turnout(verb, "--yes", "--var", "tag=v3", state="other")
         assert second.rc == 7, repr(second)
         assert rollout in second.err, "which rollout"
@@ -61,7 +62,7 @@ def test_looking_needs_no_lease(world):
     case, port, plan = world
     first = deploying(case)
     assert first.wait_event("start")
-    for words in (["status"], ["diff", "--var", "tag=v3"], ["history"], ["lease", "status"], ["validate"]):
+    for words in (["status"], ["diff", "--var", "tag=v3"], ["logs", "web"], ["lease", "status"], ["validate"]):
         run = case.turnout(*words, state="other")
         assert run.rc == 0, repr(run)
     assert first.running(), "looked too late"
@@ -241,10 +242,19 @@ def test_s24_left_overs_of_an_interrupted_deploy_are_stopped(world):
 def test_s25_service_removed_from_the_plan_is_shown(world):
     """S25: what the plan no longer names is shown as to be removed, not forgotten."""
     case, port, plan = world
-    text = (case.dir / "turnout.yaml").read_text()
-    (case.dir / "turnout.yaml").write_text(text.replace('"web": {', '"shop": {', 1))
+    plan({"services": {"web": None, "shop": case.service({"expose": [{"balancer": "edge", "path": "/shop", "port": "http"}]})}})
     shown = case.turnout("diff")
     assert shown.rc == 0 and "remove" in shown.out and re.search(r"^\S+ +web ", shown.out, re.M), repr(shown)
+
+
+def test_renamed_service_takes_over_its_route(world):
+    """The old service is still in the balancer's file when the new one comes, with the same route."""
+    case, port, plan = world
+    plan({"services": {"web": None, "shop": case.service()}})
+    shown = case.turnout("diff", "--var", "tag=v2")
+    assert shown.rc == 0 and "remove" in shown.out, repr(shown)
+    case.deploy("v2")
+    check(case, port, "v2")
 
 
 def test_wait_waits_for_the_rollout(world):
@@ -270,6 +280,10 @@ def test_history_show_events_tell_the_same(world):
     assert [k for k in kinds if k in ("start", "admit", "drain", "stop")] == [k for k in run.kinds() if k in ("start", "admit", "drain", "stop")]
     verified = case.turnout("history", "--verify")
     assert verified.rc == 0, repr(verified)
+    with sqlite3.connect(case.dir / "state" / "turnout.db") as store:
+        store.execute("UPDATE journal SET instance = 'other' WHERE seq = 3")
+    store.close()
+    assert case.turnout("history", "--verify").rc != 0, "a changed record is noticed"
 
 
 def test_logs_and_exec(world):

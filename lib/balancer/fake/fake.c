@@ -266,6 +266,10 @@ static int fake_current(struct tn_balancer_driver *b, struct tn_cancel *c, struc
     int rc = tn_fake_enter(&k, file_of(b), "current", NULL, c, err);
     if (rc < 0)
         return rc;
+    if (json_is_true(json_object_get(k.world, "foreign"))) {
+        rc = tn_error_set(err, TN_ESTRANGER, "'%s': is not ours", file_of(b));
+        return tn_fake_leave(&k, rc, err);
+    }
     const char *name;
     json_t *u;
     json_object_foreach(json_object_get(k.world, "traffic"), name, u)
@@ -284,7 +288,9 @@ static int fake_differs(struct tn_balancer_driver *b, struct tn_cancel *c, const
     if (rc < 0)
         return rc;
     json_t *wanted = traffic_json(want);
-    rc = !json_equal(wanted, tn_fake_object(k.world, "traffic"));
+    rc = may_write(&k, file_of(b), false, err);
+    if (rc == TN_OK)
+        rc = !json_equal(wanted, tn_fake_object(k.world, "traffic"));
     json_decref(wanted);
     return tn_fake_leave(&k, rc, err);
 }

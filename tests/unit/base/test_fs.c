@@ -223,7 +223,7 @@ static void test_create_new_in_processes(void **state)
     for (int c = 0; c < PROCESSES; c++) {
         child[c] = fork();
         if (child[c] == 0) {
-            char byte, text[8];
+            char byte, text[16];
             close(start[1]);
             ssize_t n = read(start[0], &byte, 1); /* all at once */
             int won = (int)n;

@@ -1,6 +1,7 @@
 /* Goals: recorded and read back, turned round, and what the plan asks the core for. */
 #include "tests/unit/rollout/world_help.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/rollout/goal.h"
@@ -268,13 +269,154 @@ static void test_strategy_times(void **state)
     assert_true(s.progress_deadline > 0);
 }
 
+/* ---- secrets ---- */
+
+#define SEALED                                                                                               \
+    "turnout: 1\n"                                                                                           \
+    "name: shop\n"                                                                                           \
+    "clusters: { c: { fake: { file: world.json } } }\n"                                                      \
+    "secrets: { a: \"env://GOAL_A\", b: \"env://GOAL_B\" }\n"                                                \
+    "services:\n"                                                                                            \
+    "  web:\n"                                                                                               \
+    "    command: [./server]\n"                                                                              \
+    "    clusters: [c]\n"                                                                                    \
+    "    secrets: { A: a, B: b }\n"
+
+static struct tn_goals *sealed_goals(struct tn_session *s)
+{
+    struct tn_goals *g = tn_goals_new("deploy");
+    json_t *spec = tn_service_spec(s->plan, tn_plan_service(s->plan, "web"), NULL, NULL);
+    assert_int_equal(tn_goal_set_spec(tn_goals_add(g, "web", "c"), spec, NULL), TN_OK);
+    json_decref(spec);
+    return g;
+}
+
+/* The label that a deployment with these values makes, given what runs. Caller frees. */
+static char *label_for(struct tn_session *s, const char *a, const char *b,
+                       const struct tn_observation *running)
+{
+    setenv("GOAL_A", a, 1);
+    setenv("GOAL_B", b, 1);
+    struct tn_goals *g = sealed_goals(s);
+    struct tn_error *err = NULL;
+    if (tn_goal_secrets(s, &g->v[0], running, &err) < 0)
+        fail_msg("%s", tn_error_message(err));
+    assert_int_equal(g->v[0].n_secrets, 2);
+    assert_true(g->v[0].secrets_known);
+    assert_true(tn_goal_secrets_match(&g->v[0], g->v[0].secret_hashes));
+    assert_int_equal(tn_goal_secrets(s, &g->v[0], running, &err),
+                     TN_OK); /* known by now: asks nobody again */
+    char *label = tn_strdup(g->v[0].secret_hashes);
+    tn_goals_free(g);
+    return label;
+}
+
+static void test_secrets(void **state)
+{
+    (void)state;
+    struct tn_plan *p = world_plan(SEALED);
+    struct tn_session *s = world_session(p, "sealed");
+    tn_autofree char *first = label_for(s, "one", "two", NULL);
+    assert_null(strstr(first, "one"));
+    struct tn_instance there[] = {{.service = (char *)(uintptr_t) "api", .secrets = first},
+                                  {.service = (char *)(uintptr_t) "web",
+                                   .secrets = (char *)(uintptr_t) "no JSON"},
+                                  {.service = (char *)(uintptr_t) "web"},
+                                  {.service = (char *)(uintptr_t) "web", .secrets = first}};
+    struct tn_observation running = {.v = there, .n = TN_COUNT(there)};
+    tn_autofree char *same = label_for(s, "one", "two", &running);
+    assert_string_equal(same, first); /* nothing changed: the label of what runs */
+    tn_autofree char *changed = label_for(s, "one", "three", &running);
+    assert_string_not_equal(changed, first);
+    tn_autofree char *swapped = label_for(s, "two", "one", &running);
+    assert_string_not_equal(swapped, first);
+    running.n = 1; /* another service's label is none of ours */
+    tn_autofree char *other = label_for(s, "one", "two", &running);
+    assert_string_not_equal(other, first);
+    world_session_end(s);
+    tn_plan_free(p);
+}
+
+static void test_secret_labels_match(void **state)
+{
+    (void)state;
+    struct tn_plan *p = world_plan(SEALED);
+    struct tn_session *s = world_session(p, "sealed");
+    tn_autofree char *label = label_for(s, "one", "two", NULL);
+    setenv("GOAL_A", "one", 1);
+    setenv("GOAL_B", "two", 1);
+    struct tn_goals *g = sealed_goals(s);
+    assert_int_equal(tn_goal_secrets(s, &g->v[0], NULL, NULL), TN_OK);
+    assert_true(tn_goal_secrets_match(&g->v[0], label));
+    json_t *j = json_loads(label, 0, NULL);
+    json_object_del(j, "b");
+    tn_autofree char *fewer = json_dumps(j, 0);
+    assert_false(tn_goal_secrets_match(&g->v[0], fewer));
+    json_object_set_new(j, "b", json_integer(5));
+    tn_autofree char *hostile = json_dumps(j, 0);
+    assert_false(tn_goal_secrets_match(&g->v[0], hostile));
+    static const char *const bad[] = {"", "[]", "{}", "5", "{", "null"};
+    for (size_t i = 0; i < TN_COUNT(bad); i++)
+        assert_false(tn_goal_secrets_match(&g->v[0], bad[i]));
+    assert_false(tn_goal_secrets_match(&g->v[0], NULL));
+    json_decref(j);
+    tn_goals_free(g);
+    world_session_end(s);
+    tn_plan_free(p);
+}
+
+static void test_secret_is_missing(void **state)
+{
+    (void)state;
+    struct tn_plan *p = world_plan(SEALED);
+    struct tn_session *s = world_session(p, "sealed");
+    struct tn_error *err = NULL;
+    setenv("GOAL_A", "one", 1);
+    unsetenv("GOAL_B");
+    struct tn_goals *g = sealed_goals(s);
+    assert_true(tn_goal_secrets(s, &g->v[0], NULL, &err) < 0);
+    assert_non_null(strstr(err->message, "service 'web': secret 'b'"));
+    assert_null(strstr(err->message, "one"));
+    tn_error_clear(&err);
+    assert_false(g->v[0].secrets_known);
+    tn_goals_free(g);
+    world_session_end(s);
+    tn_plan_free(p);
+}
+
+/* A tag becomes the digest that the registry has; the revision is named after it. */
+static void test_resolve(void **state)
+{
+    (void)state;
+    world_write("{'images': {'shop/web:1': 'sha256:aaaa'}}");
+    struct tn_plan *p = world_plan("turnout: 1\nname: shop\nclusters: { c: { fake: { file: world.json } } }\n"
+                                   "services:\n  web: { image: \"shop/web:1\", clusters: [c] }\n"
+                                   "  api: { image: \"shop/api:1\", clusters: [c] }\n");
+    struct tn_session *s = world_session(p, "sealed");
+    struct tn_error *err = NULL;
+    char *note = NULL;
+    json_t *spec = tn_goal_resolve(s, tn_plan_service(p, "web"), tn_session_site(s, "c"), &note, &err);
+    assert_string_equal(json_string_value(json_object_get(spec, "image")), "shop/web@sha256:aaaa");
+    json_decref(spec);
+    free(note);
+    note = NULL;
+    assert_null(tn_goal_resolve(s, tn_plan_service(p, "api"), tn_session_site(s, "c"), &note, &err));
+    assert_int_equal(err->code, TN_ENOTFOUND);
+    assert_non_null(strstr(err->message, "service 'api'"));
+    tn_error_clear(&err);
+    free(note);
+    world_session_end(s);
+    tn_plan_free(p);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_add_and_find),  TEST(test_json_round_trip), TEST(test_removed_service),
-        TEST(test_hostile_json),  TEST(test_hostile_numbers), TEST(test_back),
-        TEST(test_strategy_spec), TEST(test_strategy_times),
+        TEST(test_add_and_find), TEST(test_json_round_trip),     TEST(test_removed_service),
+        TEST(test_hostile_json), TEST(test_hostile_numbers),     TEST(test_back),
+        TEST(test_secrets),      TEST(test_secret_labels_match), TEST(test_secret_is_missing),
+        TEST(test_resolve),      TEST(test_strategy_spec),       TEST(test_strategy_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

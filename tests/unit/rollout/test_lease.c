@@ -161,7 +161,9 @@ static void test_unfinished(void **state)
     json_t *goal = json_pack("{s:s,s:[i]}", "action", "deploy", "placements", 1);
     struct tn_lease *l = take(alice, "r1");
     tn_lease_end(l, "interrupted", goal, NULL);
+    json_object_set_new(goal, "rollout", json_string("r1")); /* whose it is */
     json_t *look = tn_lease_look(bob, NULL);
+    assert_string_equal(json_string_value(json_object_get(look, "rollout")), "r1");
     assert_true(json_equal(json_object_get(look, "unfinished"), goal));
     assert_string_equal(json_string_value(json_object_get(look, "state")), "interrupted");
     json_decref(look);
@@ -193,6 +195,8 @@ static void test_holder_dies_here(void **state)
     int p[2];
     char byte = 0;
     assert_int_equal(pipe(p), 0);
+    world_session_end(alice); /* no threads at the fork */
+    world_session_end(bob);
     pid_t child = fork();
     if (child == 0) {
         struct tn_session *s = world_session(plan, "child");
@@ -205,6 +209,8 @@ static void test_holder_dies_here(void **state)
     close(p[1]);
     assert_int_equal(read(p[0], &byte, 1), 1);
     close(p[0]);
+    alice = world_session(plan, "alice");
+    bob = world_session(plan, "bob");
     refused(bob, 0, TN_EHELD, "child");
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
@@ -378,6 +384,7 @@ static void test_unfinished_survives_a_failed_take(void **state)
     json_t *prior = take_prior(bob);
     assert_string_equal(json_string_value(json_object_get(prior, "action")), "deploy");
     assert_true(json_is_true(json_object_get(prior, "turned")));
+    assert_string_equal(json_string_value(json_object_get(prior, "rollout")), "r1");
     json_decref(prior);
     json_decref(goal);
 }

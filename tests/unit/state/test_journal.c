@@ -77,7 +77,7 @@ static void test_append_later(void **state)
     struct tn_store *s = store_open();
     json_t *detail = json_pack("{s:i}", "n", 1);
     for (int i = 1; i <= 4; i++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof(text), "i%d", i);
         struct tn_record r = store_record("r1", i, text);
         r.detail = detail;
@@ -95,7 +95,7 @@ static void test_append_later(void **state)
     tn_store_journal(s, "r1", &all, NULL);
     assert_int_equal(all.n, 4);
     for (int i = 0; i < 4; i++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof(text), "i%d", i + 1);
         assert_string_equal(all.v[i].instance, text);
         assert_int_equal(json_integer_value(json_object_get(all.v[i].detail, "n")), i + 1);
@@ -321,13 +321,14 @@ static void test_two_stores_at_once(void **state)
 static void write_until_killed(int out)
 {
     struct tn_store *s = tn_store_open(store_dir, NULL);
-    for (int i = 1; s; i++) {
+    if (!s)
+        _exit(2);
+    for (int i = 1;; i++) {
         struct tn_record r = store_record("r1", i, "x");
         if (tn_store_append(s, &r, NULL) < 0 || write(out, &i, sizeof(i)) != sizeof(i))
             _exit(1);
         tn_store_event_later(s, "r1", i, "{}");
     }
-    _exit(2);
 }
 
 static int kill_a_writer(int after)

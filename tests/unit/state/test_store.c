@@ -377,7 +377,7 @@ static void test_revisions(void **state)
     struct tn_store *s = store_open();
     json_t *spec = json_pack("{s:s}", "image", "a:1");
     for (int i = 0; i < 3; i++) {
-        char revision[8];
+        char revision[16];
         snprintf(revision, sizeof(revision), "rev%d", i);
         struct tn_revision_row r = {.service = (char *)(uintptr_t) "web",
                                     .cluster = (char *)(uintptr_t) "main",

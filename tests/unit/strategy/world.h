@@ -31,6 +31,12 @@ void strategy_world_init(struct strategy_world *w, const struct tn_strategy_spec
                          const char *instances);
 /* Asks the core; the decision as text (in w->text). */
 const char *strategy_decide(struct strategy_world *w);
+/* The defaults, and what a row sets otherwise. */
+#ifdef __clang__
+#pragma GCC diagnostic ignored "-Winitializer-overrides"
+#else
+#pragma GCC diagnostic ignored "-Woverride-init"
+#endif
 #define SPEC(...)                                                                                            \
     (const struct tn_strategy_spec)                                                                          \
     {                                                                                                        \
