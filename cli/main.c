@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
@@ -35,7 +36,8 @@ int main(int argc, char **argv)
         rc = o.help ? 0 : TN_EXIT_USAGE;
     }
     cli_options_clear(&o);
-    if (fflush(stdout) != 0 && rc == 0)
+    /* A reader that went away (head) is no error of ours; a full disk behind > is. */
+    if (fflush(stdout) != 0 && errno != EPIPE && rc == 0)
         rc = TN_EXIT_ERROR;
     return rc;
 }

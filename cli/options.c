@@ -44,15 +44,16 @@ static int choice_index(const char *choices, const char *value)
     return -1;
 }
 
-static int bad_value(const struct cli_flag *f, const char *value)
+static int bad_value(const struct cli_flag *f, const char *said_by, const char *value)
 {
     if (f->kind == FLAG_CHOICE)
-        return cli_usage("--%s takes one of %s, not '%s'", f->name, f->choices, value);
-    return cli_usage("--%s: '%s' is no %s", f->name, value,
+        return cli_usage("%s takes one of %s, not '%s'", said_by, f->choices, value);
+    return cli_usage("%s: '%s' is no %s", said_by, value,
                      f->kind == FLAG_DURATION ? "time (as in 30s, 5m)" : "whole number");
 }
 
-static int set_value(struct cli_options *o, const struct cli_flag *f, const char *value)
+/* said_by: "--timeout" or "TURNOUT_TIMEOUT". */
+static int set_value(struct cli_options *o, const struct cli_flag *f, const char *said_by, const char *value)
 {
     char *at = (char *)o + f->offset;
     int64_t number = 0;
@@ -64,12 +65,12 @@ static int set_value(struct cli_options *o, const struct cli_flag *f, const char
     case FLAG_DURATION:
     case FLAG_INT:
         if (!(f->kind == FLAG_INT ? tn_parse_int(value, &number) : tn_parse_duration(value, &number)))
-            return bad_value(f, value);
+            return bad_value(f, said_by, value);
         *(int64_t *)(void *)at = number;
         return 0;
     case FLAG_CHOICE:
         if ((index = choice_index(f->choices, value)) < 0)
-            return bad_value(f, value);
+            return bad_value(f, said_by, value);
         *(int *)(void *)at = index;
         return 0;
     }
@@ -125,7 +126,8 @@ static int take_flag(struct words *w, struct cli_options *o, const struct cli_fl
             return cli_usage("--%s needs a value: %s", f->name, f->argument);
         value = w->argv[++w->i];
     }
-    return set_value(o, f, value);
+    tn_autofree char *flag = tn_format("--%s", f->name);
+    return set_value(o, f, flag, value);
 }
 
 static int parse_long(struct words *w, struct cli_options *o)
@@ -162,11 +164,9 @@ static int from_environment(struct cli_options *o)
         if (!value || !*value ||
             (f->kind == FLAG_BOOL && (strcmp(value, "0") == 0 || strcmp(value, "false") == 0)))
             continue;
-        int rc = set_value(o, f, value);
-        if (rc) {
-            fprintf(stderr, "turnout: that stands in the environment: %s=%s\n", name, value);
+        int rc = set_value(o, f, name, value);
+        if (rc)
             return rc;
-        }
     }
     return 0;
 }
@@ -187,7 +187,8 @@ static int check_flags(const struct words *w, const struct cli_verb *v)
 {
     for (size_t i = 0; cli_flags[i].name; i++)
         if (w->used[i] && !(cli_flags[i].groups & (v->flags | FLAGS_COMMON)))
-            return cli_usage("--%s does not go with '%s'; see: turnout help %s", cli_flags[i].name, v->name, v->name);
+            return cli_usage("--%s does not go with '%s'; see: turnout help %s", cli_flags[i].name, v->name,
+                             v->name);
     return 0;
 }
 
@@ -226,6 +227,9 @@ int cli_parse(int argc, char **argv, struct cli_options *o, const struct cli_ver
     }
     if (rc == 0 && *verb && !o->help)
         rc = check_flags(&w, *verb);
+    if (rc == 0 && *verb && !o->help && (*verb)->run && (*verb)->arguments[0] == 0 && o->args.n > 0)
+        rc = cli_usage("'%s' takes no argument, and there is '%s'; see: turnout help %s", (*verb)->name,
+                       o->args.v[0], (*verb)->name);
     if (o->no_color)
         o->color = COLOR_NEVER;
     if (o->quiet)

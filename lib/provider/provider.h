@@ -167,6 +167,9 @@ struct tn_provider_ops {
                       struct tn_error **err);
     /* MAY. A host object for files and commands in a container of this cluster (balancers in containers). */
     struct tn_host *(*container_host)(struct tn_provider *p, const char *container, struct tn_error **err);
+    /* MAY. The lease is held: removes left-overs of calls that were cut short; `all` (destroy): also what was made for
+     * the application beside its instances (networks; volumes hold data and stay). What is in use stays, too. */
+    int (*tidy)(struct tn_provider *p, struct tn_cancel *c, bool all, struct tn_error **err);
     /* MAY. The address on which a published port must be bound so that a process inside `container` reaches it: the
      * gateway of one of its networks, 127.0.0.1 when it shares the host's network. Caller frees. */
     char *(*gateway)(struct tn_provider *p, struct tn_cancel *c, const char *container,

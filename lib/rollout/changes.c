@@ -98,12 +98,13 @@ static const struct tn_observation *world_of(struct tn_session *s, const struct 
 
 static bool counts_as_stable(const struct tn_goal *g, const struct tn_instance *i, bool running)
 {
-    return tn_streq(i->service, g->service) && i->revision && i->spec && (!running || i->state == TN_RUN_RUNNING);
+    return tn_streq(i->service, g->service) && i->revision && i->spec &&
+           (!running || i->state == TN_RUN_RUNNING);
 }
 
 /* The revision that most running instances have; an older rollout's before the wanted one's. */
-static const struct tn_instance *stable_of(const struct tn_goal *g, const struct tn_observation *o, bool running,
-                                           int *count)
+static const struct tn_instance *stable_of(const struct tn_goal *g, const struct tn_observation *o,
+                                           bool running, int *count)
 {
     const struct tn_instance *best = NULL;
     *count = 0;
@@ -316,7 +317,8 @@ static struct tn_diff_input diff_input(struct tn_session *s, const struct tn_goa
 static void image_note(const struct tn_goal *g, struct tn_change *c)
 {
     const char *named = g->plan_service ? g->plan_service->image : NULL;
-    if (c->action == TN_CHANGE_NONE && named && g->typed && g->typed->image && strcmp(named, g->typed->image) != 0)
+    if (c->action == TN_CHANGE_NONE && named && g->typed && g->typed->image &&
+        strcmp(named, g->typed->image) != 0)
         add_note(c, tn_format("image '%s' did not move: it is %s, which runs", named, g->typed->image));
 }
 

@@ -40,7 +40,11 @@ static void find_in_files(struct tn_exposures *x, struct tn_session *s)
     for (size_t i = 0; i < s->plan->n_balancers; i++) {
         struct tn_edge *e = &s->edges[i];
         pthread_mutex_lock(&e->lock);
-        if (edge_read(s, e, NULL) >= 0) {
+        struct tn_error *err = NULL;
+        if (edge_read(s, e, &err) < 0 && !x->unknown)
+            x->unknown = tn_format("balancer '%s': %s", e->config->name, tn_error_message(err));
+        tn_error_free(err);
+        if (e->read) {
             for (size_t k = 0; k < e->wanted.n; k++) {
                 if (!holds_instances(s, &e->wanted.v[k], x->name))
                     continue;
@@ -84,6 +88,7 @@ void tn_exposures_clear(struct tn_exposures *x)
         free(x->v[i].upstream);
     free(x->v);
     free(x->suffix);
+    free(x->unknown);
     memset(x, 0, sizeof(*x));
 }
 
@@ -320,8 +325,37 @@ static void change_members(struct tn_upstream *u, const struct tn_exposures *x, 
     }
 }
 
-static void compose(struct tn_traffic *want, const struct tn_edge *e, const struct tn_exposures *x,
-                    const struct tn_exposure *ex, const struct tn_edge_change *c)
+static bool plan_names(const struct tn_plan *plan, const char *balancer, const char *upstream)
+{
+    for (size_t i = 0; i < plan->n_services; i++) {
+        const struct tn_service *svc = &plan->services[i];
+        for (size_t k = 0; k < svc->n_expose; k++) {
+            tn_autofree char *name = svc->expose[k].upstream ? tn_strdup(svc->expose[k].upstream)
+                                                             : tn_format("%s_%s", plan->name, svc->name);
+            if (strcmp(svc->expose[k].balancer, balancer) == 0 && strcmp(name, upstream) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* An upstream that the plan does not name any more gives its route to the one that takes it; its servers only drain. */
+static void set_routes(struct tn_traffic *want, const struct tn_session *s, const struct tn_edge *e)
+{
+    for (size_t i = 0; i < want->n; i++) {
+        struct tn_upstream *u = &want->v[i];
+        bool left = !plan_names(s->plan, e->config->name, u->name);
+        u->unrouted = false;
+        for (size_t k = 0; left && k < want->n; k++)
+            u->unrouted = u->unrouted || (k != i && tn_streq(want->v[k].host, u->host) &&
+                                          tn_streq(want->v[k].path, u->path) &&
+                                          plan_names(s->plan, e->config->name, want->v[k].name));
+    }
+}
+
+static void compose(struct tn_session *s, struct tn_traffic *want, const struct tn_edge *e,
+                    const struct tn_exposures *x, const struct tn_exposure *ex,
+                    const struct tn_edge_change *c)
 {
     tn_traffic_copy(want, &e->wanted);
     struct tn_upstream *u = upstream_for(want, ex->upstream);
@@ -332,6 +366,7 @@ static void compose(struct tn_traffic *want, const struct tn_edge *e, const stru
     }
     if (x->service)
         upstream_settings(u, x, ex);
+    set_routes(want, s, e);
 }
 
 /* Some drivers name it themselves. */
@@ -367,7 +402,7 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
     if (nothing) {
         tn_traffic_copy(&want, &e->wanted);
     } else if (rc >= 0) {
-        compose(&want, e, x, ex, c);
+        compose(s, &want, e, x, ex, c);
         rc = e->driver->ops->apply(e->driver, s->cancel, &want, (const char *const *)confirm, c->n_add,
                                    s->force, note, err);
     }
@@ -389,18 +424,43 @@ static int apply_one(struct tn_session *s, const struct tn_exposures *x, const s
     return rc;
 }
 
-/* The same servers as before. HAProxy's file may differ in a slot that is disabled: what drains keeps its place. */
-static void put_back(struct tn_session *s, struct tn_edge *e, const struct tn_traffic *before)
+/* What `before` said of one upstream is put into what the balancer has now: others may have changed theirs meanwhile. */
+static void restore_upstream(struct tn_traffic *want, const struct tn_traffic *before, const char *name)
 {
+    struct tn_traffic old = {0};
+    tn_traffic_copy(&old, before);
+    drop_upstream(want, name);
+    for (size_t i = 0; i < old.n; i++) {
+        if (strcmp(old.v[i].name, name) != 0)
+            continue;
+        TN_GROW(want->v, want->n, want->cap);
+        want->v[want->n++] = old.v[i];
+        old.v[i] = old.v[--old.n];
+        break;
+    }
+    tn_traffic_clear(&old);
+}
+
+/* The same servers as before. HAProxy's file may differ in a slot that is disabled: what drains keeps its place. */
+static void put_back(struct tn_session *s, const struct tn_exposure *x, const struct tn_traffic *before)
+{
+    struct tn_edge *e = x->edge;
     struct tn_error *err = NULL;
+    struct tn_traffic want = {0};
     pthread_mutex_lock(&e->lock);
-    int rc = e->driver->ops->apply(e->driver, s->cancel, before, NULL, 0, false, NULL, &err);
+    int rc = edge_read(s, e, &err);
+    if (rc >= 0) {
+        tn_traffic_copy(&want, &e->wanted);
+        restore_upstream(&want, before, x->upstream);
+        rc = e->driver->ops->apply(e->driver, s->cancel, &want, NULL, 0, false, NULL, &err);
+    }
     tn_traffic_clear(&e->wanted);
     e->read = false;
     pthread_mutex_unlock(&e->lock);
+    tn_traffic_clear(&want);
     if (rc < 0)
-        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s' could not be put back: %s", e->config->name,
-                        tn_error_message(err));
+        tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s' could not be put back: %s",
+                        e->config->name, tn_error_message(err));
     tn_error_free(err);
 }
 
@@ -419,7 +479,7 @@ int tn_exposures_apply(struct tn_session *s, struct tn_exposures *x, const struc
     }
     if (rc < 0)
         for (size_t i = 0; i + 1 < done; i++) /* the last one put itself back */
-            put_back(s, x->v[i].edge, &before[i]);
+            put_back(s, &x->v[i], &before[i]);
     for (size_t i = 0; i < x->n; i++)
         tn_traffic_clear(&before[i]);
     free(before);
@@ -439,7 +499,7 @@ int tn_exposures_differ(struct tn_session *s, struct tn_exposures *x, const stru
         pthread_mutex_lock(&e->lock);
         int rc = edge_read(s, e, err);
         if (rc >= 0) {
-            compose(&want, e, x, &x->v[i], &none);
+            compose(s, &want, e, x, &x->v[i], &none);
             rc = e->driver->ops->differs(e->driver, s->cancel, &want, err);
         }
         pthread_mutex_unlock(&e->lock);
@@ -500,7 +560,7 @@ void tn_exposures_compare(struct tn_session *s, struct tn_exposures *x,
         pthread_mutex_lock(&e->lock);
         if (edge_read(s, e, NULL) >= 0) {
             const struct tn_upstream *is = tn_traffic_find(&e->wanted, x->v[i].upstream);
-            compose(&want, e, x, &x->v[i], &none);
+            compose(s, &want, e, x, &x->v[i], &none);
             if (is)
                 compare_upstream(is, tn_traffic_find(&want, x->v[i].upstream), each, arg);
         }

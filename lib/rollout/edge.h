@@ -17,6 +17,7 @@ struct tn_exposures {
     const char *name, *cluster;
     char *suffix; /* ".CLUSTER": several placements may share an upstream, each knows its own servers */
     int slots;
+    char *unknown; /* a balancer whose file cannot be read: whether it sends traffic here is not known */
 };
 /* `service` is the plan's; NULL: `name` left the plan, and is looked for in the files that we own. */
 void tn_exposures_init(struct tn_exposures *x, struct tn_session *s, const struct tn_service *service,

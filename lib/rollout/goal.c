@@ -157,7 +157,7 @@ json_t *tn_goals_json(const struct tn_goals *g)
                                               "from_revision", o->from_revision, "from_spec", o->from_spec,
                                               "from_count", o->from_count));
     }
-    return json_pack("{s:s,s:o}", "action", g->action, "placements", list);
+    return json_pack("{s:s,s:b,s:o}", "action", g->action, "whole", g->whole, "placements", list);
 }
 
 /* -1 when it is no number that a plan could have. */
@@ -189,7 +189,8 @@ static int goal_from_json(struct tn_session *s, struct tn_goals *goals, const js
     g->from_count = read_count(j, "from_count");
     g->from_secrets = tn_strdup(json_string_value(json_object_get(j, "from_secrets")));
     if (g->replicas < 0 || g->from_count < 0)
-        return tn_error_set(err, TN_EPROTO, "recorded goal: '%s' has an impossible number of instances", service);
+        return tn_error_set(err, TN_EPROTO, "recorded goal: '%s' has an impossible number of instances",
+                            service);
     snprintf(g->from_revision, sizeof(g->from_revision), "%s", from ? from : "");
     g->from_spec = json_is_object(from_spec) ? json_incref(from_spec) : NULL;
     return json_is_object(spec) ? tn_goal_set_spec(g, spec, err) : TN_OK;
@@ -199,6 +200,7 @@ struct tn_goals *tn_goals_from_json(struct tn_session *s, const json_t *j, struc
 {
     const char *action = json_string_value(json_object_get(j, "action"));
     struct tn_goals *goals = tn_goals_new(action ? action : "deploy");
+    goals->whole = json_is_true(json_object_get(j, "whole"));
     size_t i;
     json_t *one;
     json_array_foreach(json_object_get(j, "placements"), i, one)

@@ -28,8 +28,8 @@ struct tn_goal {
     char *from_secrets; /* secrets label of the old instances, NULL = none, or not known */
     struct tn_goal_secret *secrets;
     size_t n_secrets;
-    bool secrets_known;  /* values were resolved */
-    char *label; /* going back: the secrets label that the old instances carry, NULL = none */
+    bool secrets_known; /* values were resolved */
+    char *label;        /* going back: the secrets label that the old instances carry, NULL = none */
     bool label_known;
     char *secret_hashes; /* JSON for the label; NULL = none */
     char *note;          /* what there is to say of its image; NULL = nothing */
@@ -38,6 +38,7 @@ struct tn_goals {
     struct tn_goal *v;
     size_t n, cap;
     char *action; /* deploy, rollback, restart, destroy */
+    bool whole;   /* destroy of everything: balancers and records go, too */
 };
 
 struct tn_goals *tn_goals_new(const char *action);

@@ -174,7 +174,8 @@ static int carry_out(struct hook_run *r, enum tn_hook_when when, size_t i, const
 }
 
 /* --hook skip is about the one whose end is not known, and about no other. */
-static int decide_unknown(struct hook_run *r, const char *name, const char *resume, int rc, struct tn_error **err)
+static int decide_unknown(struct hook_run *r, const char *name, const char *resume, int rc,
+                          struct tn_error **err)
 {
     if (rc != TN_EUNKNOWN)
         return rc;
@@ -183,15 +184,17 @@ static int decide_unknown(struct hook_run *r, const char *name, const char *resu
         mark_done(r, name);
         return TN_OK;
     }
-    tn_error_hint(err, "it is not known whether it was done; decide: turnout resume --hook rerun, or --hook skip");
+    tn_error_hint(err,
+                  "it is not known whether it was done; decide: turnout resume --hook rerun, or --hook skip");
     return rc;
 }
 
-static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume, struct tn_error **err)
+static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const char *resume,
+                   struct tn_error **err)
 {
     bool done = false, again = tn_streq(resume, "rerun") || r->hook->rerun_safe;
-    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service, r->goal->cluster,
-                                       when_name(when), i);
+    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service,
+                                       r->goal->cluster, when_name(when), i);
     int rc = claim_hook(r, name, &done, err);
     if (rc == TN_EUNKNOWN && again) {
         tn_error_clear(err);

@@ -203,7 +203,7 @@ static int held(const struct seat *seat, const json_t *claim, struct tn_error **
                  text_of(claim, "since"), text_of(claim, "rollout"),
                  provider_of(seat)->host_names[seat->host]);
     return tn_error_hint(
-        err, "wait for it with --lease-wait 10m, or look: turnout lease; when its holder is dead, its "
+        err, "wait for it with --lease-wait=10m, or look: turnout lease; when its holder is dead, its "
              "lease expires by itself and the next deploy or resume takes over");
 }
 
@@ -256,7 +256,8 @@ static json_t *claim_body(const struct tn_lease *l, const json_t *goal)
 {
     char since[32];
     tn_autofree char *boot = this_boot();
-    return json_pack("{s:s,s:o,s:I,s:I,s:s,s:s,s:s,s:I,s:O*}", "holder", l->holder, "holder_name", tn_json_text(l->s->actor), "pid", (json_int_t)getpid(), "start_time",
+    return json_pack("{s:s,s:o,s:I,s:I,s:s,s:s,s:s,s:I,s:O*}", "holder", l->holder, "holder_name",
+                     tn_json_text(l->s->actor), "pid", (json_int_t)getpid(), "start_time",
                      (json_int_t)start_time_of(getpid()), "boot", boot, "since",
                      tn_format_time(tn_wall_ms(), since, sizeof(since)), "rollout", l->rollout, "ttl_ms",
                      (json_int_t)l->ttl, "goal", goal);
@@ -318,6 +319,22 @@ static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, 
     }
 }
 
+/* Nothing is left to be told of: everything of ours goes, the claim last; with it the lease is free. */
+static void forget_seat(struct tn_lease *l, struct seat *seat)
+{
+    struct tn_provider *p = provider_of(seat);
+    struct seat_view v = {0};
+    tn_autofree char *claim = tn_format("lease-%s-%08" PRId64, l->key, seat->epoch);
+    if (look_at(l, seat, &v, NULL) >= 0 && v.epoch == seat->epoch)
+        for (size_t i = 0; i < v.docs.n; i++)
+            if (strcmp(v.docs.v[i].name, claim) != 0)
+                p->ops->doc_remove(p, l->s->cancel, seat->host, v.docs.v[i].name, NULL);
+    if (v.epoch == seat->epoch)
+        p->ops->doc_remove(p, l->s->cancel, seat->host, claim, NULL);
+    view_clear(&v);
+    seat->epoch = 0;
+}
+
 static void release_seats(struct tn_lease *l, const char *state, const json_t *unfinished)
 {
     for (size_t i = 0; i < l->n; i++) {
@@ -325,6 +342,10 @@ static void release_seats(struct tn_lease *l, const char *state, const json_t *u
         struct tn_provider *p = provider_of(seat);
         if (!seat->epoch)
             continue;
+        if (!state) {
+            forget_seat(l, seat);
+            continue;
+        }
         tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-free", l->key, seat->epoch);
         json_t *body =
             json_pack("{s:s,s:s*,s:O?}", "state", state, "rollout", l->rollout, "unfinished", unfinished);
@@ -472,16 +493,16 @@ json_t *tn_lease_look(struct tn_session *s, struct tn_error **err)
             bool richer = !out || (goal && !json_object_get(out, "unfinished"));
             if (richer) {
                 json_decref(out);
-                out = json_pack("{s:b,s:I,s:s*,s:s*,s:s*,s:s*,s:I,s:s*,s:O*}", "held", is_held, "epoch",
-                                (json_int_t)v.epoch, "holder",
-                                json_string_value(json_object_get(v.claim, "holder_name")), "since",
-                                json_string_value(json_object_get(v.claim, "since")), "rollout", goal ? text_of(goal, "rollout") : text_of(v.free ? v.free : v.claim, "rollout"),
-                                "state",
-                                v.free    ? text_of(v.free, "state")
-                                : is_held ? "running"
-                                          : "dead",
-                                "pid", json_integer_value(json_object_get(v.claim, "pid")), "on",
-                                provider_of(&l->seats[i])->host_names[l->seats[i].host], "unfinished", goal);
+                out = json_pack(
+                    "{s:b,s:I,s:s*,s:s*,s:s*,s:s*,s:I,s:s*,s:O*}", "held", is_held, "epoch",
+                    (json_int_t)v.epoch, "holder", json_string_value(json_object_get(v.claim, "holder_name")),
+                    "since", json_string_value(json_object_get(v.claim, "since")), "rollout",
+                    goal ? text_of(goal, "rollout") : text_of(v.free ? v.free : v.claim, "rollout"), "state",
+                    v.free    ? text_of(v.free, "state")
+                    : is_held ? "running"
+                              : "dead",
+                    "pid", json_integer_value(json_object_get(v.claim, "pid")), "on",
+                    provider_of(&l->seats[i])->host_names[l->seats[i].host], "unfinished", goal);
             }
             json_decref(goal);
         }
@@ -513,8 +534,9 @@ static int for_each_held(struct tn_session *s, const char *rollout, const char *
             } else {
                 tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-%s", l->key, v.epoch, suffix);
                 json_t *body =
-                    json_pack("{s:s,s:o,s:O*,s:s}", "state", "broken", "by", tn_json_text(s->actor), "unfinished",
-                              json_object_get(v.claim, "goal"), "rollout", text_of(v.claim, "rollout"));
+                    json_pack("{s:s,s:o,s:O*,s:s}", "state", "broken", "by", tn_json_text(s->actor),
+                              "unfinished", json_object_get(v.claim, "goal"), "rollout",
+                              text_of(v.claim, "rollout"));
                 json_t *existing = NULL;
                 rc = p->ops->doc_create(p, s->cancel, seat->host, name, body, &existing, err);
                 json_decref(existing);

@@ -24,7 +24,7 @@ struct tn_lease;
  * answer. *prior (new reference or NULL) = goal of a rollout that was left unfinished. `goal` is what we lead to. */
 struct tn_lease *tn_lease_take(struct tn_session *s, const char *rollout, const json_t *goal, int64_t wait_ms,
                                json_t **prior, struct tn_error **err);
-/* How it ended; `unfinished` = the goal when it must be finished later, else NULL. Frees the lease. */
+/* How it ended (NULL = nothing is left to tell of, after destroy); `unfinished` = the goal when it must be finished later, else NULL. Frees the lease. */
 int tn_lease_end(struct tn_lease *l, const char *state, const json_t *unfinished, struct tn_error **err);
 /* TN_ELOST when it is not surely ours any more: asked before every effect. */
 int tn_lease_check(struct tn_lease *l, struct tn_error **err);

@@ -33,11 +33,15 @@ static json_t *instance_json(const struct tn_site *site, const struct tn_instanc
     for (size_t k = 0; k < i->n_ports; k++)
         json_object_set_new(ports, i->ports[k].name, json_integer(i->ports[k].host_port));
     json_t *j = json_pack("{s:s,s:s,s:I,s:i,s:o}", "host", site->provider->host_names[i->host], "state",
-                          state_word(i, rotation, has_balancer), "started_at", (json_int_t)i->started_at, "restarts",
-                          i->restarts, "ports", ports);
+                          state_word(i, rotation, has_balancer), "started_at", (json_int_t)i->started_at,
+                          "restarts", i->restarts, "ports", ports);
     const struct {
         const char *key, *text;
-    } texts[] = {{"name", i->name}, {"revision", i->revision}, {"rollout", i->rollout}, {"detail", i->detail}, {"address", i->address}};
+    } texts[] = {{"name", i->name},
+                 {"revision", i->revision},
+                 {"rollout", i->rollout},
+                 {"detail", i->detail},
+                 {"address", i->address}};
     for (size_t k = 0; k < TN_COUNT(texts); k++)
         if (texts[k].text)
             json_object_set_new(j, texts[k].key, tn_json_text(texts[k].text));

@@ -91,15 +91,38 @@ static bool name_taken(const struct tn_observation *o, const char *name)
     return false;
 }
 
+/* The next free name, taken for this job until it comes back: jobs at the same time must not try for one another's. */
 static char *pick_name(const struct tn_job *j, int from)
 {
-    const struct tn_goal *g = j->p->goal;
+    struct tn_placement *p = j->p;
     for (int n = from;; n++) {
-        char *name = tn_format("%s-%s-%.7s-%d", j->p->s->plan->name, g->service, g->revision, n);
-        if (!name_taken(&j->world, name))
+        char *name = tn_format("%s-%s-%.7s-%d", p->s->plan->name, p->goal->service, p->goal->revision, n);
+        pthread_mutex_lock(&p->lock);
+        bool free_name = !name_taken(&j->world, name);
+        for (size_t i = 0; i < p->n_names && free_name; i++)
+            free_name = strcmp(p->names[i], name) != 0;
+        if (free_name) {
+            TN_GROW(p->names, p->n_names, p->cap_names);
+            p->names[p->n_names++] = tn_strdup(name);
+        }
+        pthread_mutex_unlock(&p->lock);
+        if (free_name)
             return name;
         free(name);
     }
+}
+
+static void give_name_back(struct tn_placement *p, const char *name)
+{
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->n_names; i++) {
+        if (strcmp(p->names[i], name) == 0) {
+            free(p->names[i]);
+            p->names[i] = p->names[--p->n_names];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* The data address of an engine on another machine, NULL for one of this machine. */
@@ -199,9 +222,10 @@ static int make_ready(struct tn_job *j, struct tn_error **err)
     bool known = g->secrets_known;
     int rc = tn_goal_secrets(j->p->s, g, NULL, err);
     if (rc >= 0 && !known && g->label && g->secret_hashes && strcmp(g->label, g->secret_hashes) != 0)
-        tn_session_tell(j->p->s, TN_EV_WARNING, NULL, NULL,
-                        "a secret of '%s' has another value than the old instances had; what is started gets today's",
-                        g->service);
+        tn_session_tell(
+            j->p->s, TN_EV_WARNING, NULL, NULL,
+            "a secret of '%s' has another value than the old instances had; what is started gets today's",
+            g->service);
     if (rc >= 0 && !known && g->typed->image && pr->ops->prepare)
         rc = pr->ops->prepare(pr, j->p->s->cancel, g->typed, g->typed->image, NULL, NULL, err);
     pthread_mutex_unlock(&j->p->preparing);
@@ -377,23 +401,11 @@ static void reserve_name(struct tn_placement *p, const char *name)
     t->busy = TN_BUSY_START;
 }
 
-static bool is_reserved(const struct tn_placement *p, const char *name)
-{
-    for (size_t i = 0; i < p->n_tracked; i++)
-        if (p->tracked[i].busy == TN_BUSY_START && strcmp(p->tracked[i].name, name) == 0)
-            return true;
-    return false;
-}
-
 static void dispatch_start(struct tn_placement *p, uint32_t host)
 {
     struct tn_job *j = job_new(p, TN_MOVE_START, 1);
     j->host = host;
     char *name = pick_name(j, 1);
-    for (int n = 2; is_reserved(p, name); n++) {
-        free(name);
-        name = pick_name(j, n);
-    }
     reserve_name(p, name);
     j->reserved = tn_strdup(name);
     j->v[j->n++].name = name;
@@ -457,6 +469,9 @@ static void after_start(struct tn_placement *p, struct tn_job *j)
             break;
         }
     }
+    give_name_back(p, j->v[0].name); /* the world shows it from now on */
+    if (strcmp(j->reserved, j->v[0].name) != 0)
+        give_name_back(p, j->reserved);
     tn_placement_tracked(p, j->reserved)->busy = TN_IDLE;
     tn_placement_tracked(p, j->v[0].name)->by_this_run = true;
     bool candidates_fault =

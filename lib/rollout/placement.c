@@ -85,6 +85,9 @@ void tn_placement_clear(struct tn_placement *p)
         tn_service_free_spec(p->tracked[i].spec);
         free(p->tracked[i].effect);
     }
+    for (size_t i = 0; i < p->n_names; i++)
+        free(p->names[i]);
+    free(p->names);
     free(p->tracked);
     tn_observation_clear(&p->world);
     tn_edge_views_clear(&p->views);
@@ -345,8 +348,8 @@ static int do_traffic(void *arg, struct tn_error **err)
 static bool file_waits_for_reload(const struct tn_placement *p)
 {
     for (size_t i = 0; i < p->views.n; i++)
-        if (p->views.v[i].answered && !p->views.v[i].loaded && p->views.v[i].file_hash && !p->views.v[i].foreign &&
-            !p->views.v[i].edited)
+        if (p->views.v[i].answered && !p->views.v[i].loaded && p->views.v[i].file_hash &&
+            !p->views.v[i].foreign && !p->views.v[i].edited)
             return true;
     return false;
 }
@@ -363,13 +366,15 @@ static void note_error(struct tn_placement *p, const struct tn_error *err)
 static bool make_file_and_runtime_agree(struct tn_placement *p)
 {
     struct tn_error *err = NULL;
-    if (!p->spec.has_balancer || p->in_flight > 0 || tn_mono_ms() < p->hold_until || !file_waits_for_reload(p))
+    if (!p->spec.has_balancer || p->in_flight > 0 || tn_mono_ms() < p->hold_until ||
+        !file_waits_for_reload(p))
         return false;
     struct tn_where w = {.service = p->goal->service, .cluster = p->goal->cluster};
     struct tn_effect e = {p->s, p->goal->placement, "weights", NULL, ++p->number, NULL};
     p->changed_something = true;
     if (tn_effect_run(&e, do_traffic, p, &err) >= 0) {
-        tn_session_tell(p->s, TN_EV_NOTE, &w, NULL, "the balancer's file was not loaded; file and runtime agree again");
+        tn_session_tell(p->s, TN_EV_NOTE, &w, NULL,
+                        "the balancer's file was not loaded; file and runtime agree again");
         p->errors_in_a_row = 0;
     } else {
         tn_session_tell(p->s, TN_EV_WARNING, &w, NULL, "%s", tn_error_message(err));

@@ -20,7 +20,8 @@ struct tn_tracked {
     bool settled;
     bool ready;
     bool hopeless;
-    bool counted; /* its failure is in the memo */
+    bool secrets_fit; /* its secrets are the goal's: asked once, a scrypt is dear */
+    bool counted;     /* its failure is in the memo */
     bool told_failed, told_ready;
     enum tn_busy busy;
     int64_t first_seen, ready_since, out_since, next_probe, last_probe;
@@ -63,6 +64,8 @@ struct tn_placement {
 
     pthread_mutex_t preparing; /* secrets and images of the goal, asked for by a job */
     pthread_mutex_t lock;      /* done list */
+    char **names;              /* given to starts in flight; under the lock */
+    size_t n_names, cap_names;
     struct tn_job *done;
     int wake; /* eventfd: a job came back */
     int in_flight;

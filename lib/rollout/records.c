@@ -108,12 +108,8 @@ int tn_records_forget(struct tn_session *s, const char *cluster, struct tn_error
 {
     struct tn_provider *p = tn_session_site(s, cluster)->provider;
     tn_autofree char *records = record_prefix(s, NULL, NULL);
-    tn_autofree char *leases = tn_format("lease-%s", records + strlen("rev-"));
     int rc = TN_OK;
-    for (size_t h = 0; h < p->n_hosts && rc >= 0; h++) {
+    for (size_t h = 0; h < p->n_hosts && rc >= 0; h++)
         rc = forget_prefix(s, p, h, records, err);
-        if (rc >= 0)
-            rc = forget_prefix(s, p, h, leases, err);
-    }
     return rc;
 }

@@ -21,7 +21,7 @@ int tn_records_list(struct tn_session *s, const char *service, const char *clust
 /* Makes this revision the newest (an older record of it goes); drops what is beyond `keep` + 1, the one that serves. */
 int tn_records_add(struct tn_session *s, const char *service, const char *cluster, const char *revision,
                    const json_t *spec, int replicas, int keep, struct tn_error **err);
-/* All documents of the application in a cluster: records and leases. */
+/* All records of the application in a cluster. */
 int tn_records_forget(struct tn_session *s, const char *cluster, struct tn_error **err);
 
 #endif

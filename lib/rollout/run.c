@@ -209,6 +209,59 @@ static void forget_upstreams(struct tn_session *s, const struct tn_goals *goals,
     }
 }
 
+static int remove_balancers(struct tn_session *s, struct tn_error **err)
+{
+    int rc = TN_OK;
+    for (size_t i = 0; i < s->plan->n_balancers && rc >= 0; i++) {
+        struct tn_edge *e = &s->edges[i];
+        pthread_mutex_lock(&e->lock);
+        rc = tn_lease_check(s->lease, err);
+        if (rc >= 0)
+            rc = tn_edge_open(s, e, err);
+        if (rc >= 0)
+            rc = e->driver->ops->remove(e->driver, s->cancel, err);
+        pthread_mutex_unlock(&e->lock);
+        if (rc == TN_EBUSY) { /* the user's own configuration needs our upstreams: they stay, empty */
+            tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s': %s", e->config->name,
+                            err && *err ? tn_error_message(*err) : "its upstreams stay, empty");
+            tn_error_clear(err);
+            rc = TN_OK;
+        }
+    }
+    return rc;
+}
+
+/* The last of destroy, while the lease is still held: balancers, records, what was made beside the instances. */
+static void destroy_rest(struct tn_session *s, struct tn_ran *ran)
+{
+    struct tn_error *e = NULL;
+    int rc = remove_balancers(s, &e);
+    for (size_t i = 0; i < s->plan->n_clusters && rc >= 0; i++) {
+        struct tn_provider *p = s->sites[i].provider;
+        rc = tn_records_forget(s, s->plan->clusters[i].name, &e);
+        if (rc >= 0 && p->ops->tidy)
+            rc = p->ops->tidy(p, s->cancel, true, &e);
+    }
+    if (rc < 0) {
+        ran->done = false;
+        ran->stop = (enum tn_code)rc;
+        ran->changed = true;
+        free(ran->cause);
+        ran->cause = tn_strdup(tn_error_message(e));
+    }
+    tn_error_free(e);
+}
+
+/* What calls of an earlier run left that were cut short. */
+static void tidy_up(struct tn_session *s)
+{
+    for (size_t i = 0; i < s->plan->n_clusters; i++) {
+        struct tn_provider *p = s->sites[i].provider;
+        if (p->ops->tidy)
+            p->ops->tidy(p, s->cancel, false, NULL);
+    }
+}
+
 static bool is_unfinished(const struct tn_outcome *o)
 {
     static const char *const open_states[] = {"interrupted", "paused", "mixed", "timeout", "lost"};
@@ -254,11 +307,15 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
 {
     out->rollout = tn_strdup(s->rollout);
     json_decref(out->report);
-    out->report = json_pack("{s:i,s:s,s:s,s:s,s:i}", "v", 1, "rollout", s->rollout, "action", goals->action, "state",
-                            out->state, "exit_code", out->exit_code);
+    out->report = json_pack("{s:i,s:s,s:s,s:s,s:i}", "v", 1, "rollout", s->rollout, "action", goals->action,
+                            "state", out->state, "exit_code", out->exit_code);
     const struct {
         const char *key, *text;
-    } said[] = {{"cause", out->cause}, {"did", out->action}, {"now", out->now}, {"next", out->next}, {"log", out->evidence}};
+    } said[] = {{"cause", out->cause},
+                {"did", out->action},
+                {"now", out->now},
+                {"next", out->next},
+                {"log", out->evidence}};
     for (size_t i = 0; i < TN_COUNT(said); i++)
         if (said[i].text)
             json_object_set_new(out->report, said[i].key, tn_json_text(said[i].text));
@@ -275,7 +332,7 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
                     json_pack("{s:s,s:i}", "state", out->state, "exit_code", out->exit_code), "%s: %s",
                     out->state, out->now ? out->now : "");
     tn_store_rollout_end(s->store, s->rollout, out->state, out->exit_code, out->report, NULL);
-    tn_lease_end(TN_TAKE(s->lease), out->state, unfinished, NULL);
+    tn_lease_end(TN_TAKE(s->lease), goals->whole && !unfinished ? NULL : out->state, unfinished, NULL);
     json_decref(unfinished);
 }
 
@@ -291,7 +348,9 @@ static int check_balancers(struct tn_session *s, const struct tn_goals *goals,
         tn_exposures_init(&x, s, g->plan_service, g->service, g->cluster);
         if (x.n)
             tn_exposures_observe(s, &x, &views);
-        if (x.n && !views.all_answered)
+        if (x.unknown)
+            rc = tn_error_set(err, TN_EUNREACHABLE, "%s", x.unknown);
+        else if (x.n && !views.all_answered)
             rc = tn_error_set(err, TN_EUNREACHABLE, "%s", views.error);
         else if (x.n && g->spec && g->plan_service)
             rc = tn_exposures_differ(s, &x, &worlds[tn_session_site(s, g->cluster) - s->sites], err);
@@ -342,6 +401,28 @@ static void take_rollout_id(struct tn_session *s, const char *id)
     s->rollout = id ? tn_strdup(id) : tn_format("r-%s", random);
 }
 
+static bool is_goal_of(const json_t *prior, const char *id)
+{
+    return tn_streq(json_string_value(json_object_get(prior, "rollout")), id);
+}
+
+/* While we waited for the lease its holder ended what we meant to finish. */
+static int somebody_finished(struct tn_session *s, const struct tn_rollout_start *how, json_t *prior,
+                             struct tn_outcome *out, struct tn_error **err)
+{
+    tn_lease_end(TN_TAKE(s->lease), "not begun", prior, NULL);
+    bool another = prior != NULL;
+    json_decref(prior);
+    if (another)
+        return tn_error_set(err, TN_EFAIL, "rollout %s has ended; another one was left unfinished", how->id);
+    out->exit_code = TN_EXIT_OK;
+    out->state = tn_strdup("done");
+    out->now = tn_format("nothing to do: rollout %s has ended meanwhile", how->id);
+    out->report = json_pack("{s:i,s:s,s:i,s:b,s:s}", "v", 1, "state", "done", "exit_code", 0, "changed", 0,
+                            "now", out->now);
+    return TN_EXIT_OK;
+}
+
 static int run_with(struct tn_session *s, const struct tn_rollout_start *how, struct tn_outcome *out,
                     struct tn_error **err)
 {
@@ -353,11 +434,15 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
     json_decref(goal);
     if (!s->lease)
         return err && *err ? (int)(*err)->code : TN_EFAIL;
+    if (how->finishes && !is_goal_of(prior, how->id))
+        return somebody_finished(s, how, prior, out, err);
+    tidy_up(s);
     if (get_ready(s, how, prior, err) < 0)
         return give_up(s, prior, err);
     const char *before = json_string_value(json_object_get(prior, "rollout"));
     if (before && strcmp(before, s->rollout) != 0)
-        tn_store_rollout_end(s->store, before, "superseded", TN_EXIT_MIXED, NULL, NULL); /* where this store knows it */
+        tn_store_rollout_end(s->store, before, "superseded", TN_EXIT_MIXED, NULL,
+                             NULL); /* where this store knows it */
     json_decref(prior);
     struct tn_ran ahead = {.least_serving = -1}, back = {.least_serving = -1};
     bool turned = how->back;
@@ -373,6 +458,8 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
         if (turned)
             turn_round(s, how->goals, &ahead, &back);
     }
+    if (ahead.done && how->goals->whole)
+        destroy_rest(s, &ahead);
     if (ahead.done) {
         remember(s, how->goals, false);
         forget_upstreams(s, how->goals, false);

@@ -10,7 +10,7 @@ struct tn_ran {
     bool done;                     /* all of them */
     bool changed;                  /* anything at all was changed */
     bool failed;                   /* one has a verdict of failed */
-    bool aborted; /* because somebody asked for it: always goes back */
+    bool aborted;                  /* because somebody asked for it: always goes back */
     enum tn_code stop;             /* TN_OK, or why it stopped without a verdict */
     enum tn_on_failure on_failure; /* of the one that failed */
     char *cause, *evidence, *who;  /* owned */
@@ -29,6 +29,7 @@ struct tn_rollout_start {
     const char *id;
     bool back;
     bool refresh_from; /* look again at where the world stands, once the lease is held */
+    bool finishes;     /* resume, rollback: only what was left unfinished under this very id */
     const char *hook;  /* resume --hook */
     int64_t lease_wait;
 };

@@ -142,7 +142,9 @@ int tn_edge_open(struct tn_session *s, struct tn_edge *e, struct tn_error **err)
     if (e->config->managed) {
         const struct tn_cluster *c = tn_plan_cluster(s->plan, e->config->managed);
         if (c && c->kind == TN_CLUSTER_PROCESS)
-            managed = tn_format("%s/balancers/%s", c->process.dir, e->config->name);
+            managed = s->plan->environment[0] ? tn_format("%s/balancers/%s@%s", c->process.dir,
+                                                          e->config->name, s->plan->environment)
+                                              : tn_format("%s/balancers/%s", c->process.dir, e->config->name);
     }
     struct tn_host *host = edge_host(s, e->config, err);
     if (host)

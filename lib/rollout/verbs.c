@@ -40,13 +40,13 @@ static struct tn_goals *wanted_goals(struct tn_session *s, const struct tn_chang
     return g;
 }
 
-/* A goal left unfinished in the target; NULL and no error when there is none. */
+/* A goal left unfinished in the target (a living run's is none); NULL and no error when there is none. */
 static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error **err)
 {
     json_t *look = tn_lease_look(s, err);
     if (!look)
         return NULL;
-    json_t *goal = json_object_get(look, "unfinished");
+    json_t *goal = json_is_true(json_object_get(look, "held")) ? NULL : json_object_get(look, "unfinished");
     const char *rollout = json_string_value(json_object_get(look, "rollout"));
     json_incref(goal);
     *id = tn_strdup(rollout);
@@ -55,7 +55,8 @@ static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error 
 }
 
 /* A run over part of what was left unfinished would lose the way back of the rest. */
-static int refuse_part(const json_t *prior, const char *id, const struct tn_selection *sel, struct tn_error **err)
+static int refuse_part(const json_t *prior, const char *id, const struct tn_selection *sel,
+                       struct tn_error **err)
 {
     size_t i;
     json_t *one;
@@ -65,8 +66,8 @@ static int refuse_part(const json_t *prior, const char *id, const struct tn_sele
         const char *cluster = json_string_value(json_object_get(one, "cluster"));
         if (!service || !cluster || tn_selected(sel, service, cluster))
             continue;
-        tn_error_set(err, TN_EFAIL, "rollout %s was left unfinished, and it concerns '%s' on '%s', too", id ? id : "?", service,
-                     cluster);
+        tn_error_set(err, TN_EFAIL, "rollout %s was left unfinished, and it concerns '%s' on '%s', too",
+                     id ? id : "?", service, cluster);
         return tn_error_hint(err, "first: turnout resume, or: turnout rollback");
     }
     return TN_OK;
@@ -186,6 +187,7 @@ static int finish(struct tn_session *s, const json_t *goal, const char *id, bool
         .goals = tn_goals_from_json(s, goal, err),
         .id = id,
         .back = back,
+        .finishes = true,
         .hook = hook,
         .lease_wait = lease_wait(s, o),
     };
@@ -194,9 +196,19 @@ static int finish(struct tn_session *s, const json_t *goal, const char *id, bool
     return tn_run_rollout(s, &how, out, err);
 }
 
+static bool somebody_rolls(struct tn_session *s)
+{
+    json_t *look = tn_lease_look(s, NULL);
+    bool held = json_is_true(json_object_get(look, "held"));
+    json_decref(look);
+    return held;
+}
+
 int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
                         struct tn_outcome *out, struct tn_error **err)
 {
+    if (!to && !o->dry_run && somebody_rolls(s)) /* going back is what the running deploy is told to do */
+        return tn_session_abort(s, o, out, err);
     tn_autofree char *id = NULL;
     struct tn_error *e = NULL;
     json_t *goal = unfinished_goal(s, &id, &e);
@@ -286,26 +298,6 @@ int tn_session_restart(struct tn_session *s, const struct tn_deploy_options *o, 
     return tn_run_rollout(s, &how, out, err);
 }
 
-static int remove_balancers(struct tn_session *s, struct tn_error **err)
-{
-    int rc = TN_OK;
-    for (size_t i = 0; i < s->plan->n_balancers && rc >= 0; i++) {
-        struct tn_edge *e = &s->edges[i];
-        pthread_mutex_lock(&e->lock);
-        rc = tn_edge_open(s, e, err);
-        if (rc >= 0)
-            rc = e->driver->ops->remove(e->driver, s->cancel, err);
-        pthread_mutex_unlock(&e->lock);
-        if (rc == TN_EBUSY) { /* the user's own configuration needs our upstreams: they stay, empty */
-            tn_session_tell(s, TN_EV_WARNING, NULL, NULL, "balancer '%s': %s", e->config->name,
-                            err && *err ? tn_error_message(*err) : "its upstreams stay, empty");
-            tn_error_clear(err);
-            rc = TN_OK;
-        }
-    }
-    return rc < 0 ? tn_error_prefix(err, "removing the balancers") : rc;
-}
-
 int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
                        struct tn_error **err)
 {
@@ -318,14 +310,9 @@ int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, 
         tn_goals_free(g);
         return nothing(out, "dry run: nothing was changed");
     }
+    g->whole = whole;
     struct tn_rollout_start how = {.goals = g, .lease_wait = lease_wait(s, o)};
-    int rc = tn_run_rollout(s, &how, out, err);
-    if (rc != TN_EXIT_OK || !whole)
-        return rc;
-    rc = remove_balancers(s, err);
-    for (size_t i = 0; i < s->plan->n_clusters && rc >= 0; i++)
-        rc = tn_records_forget(s, s->plan->clusters[i].name, err);
-    return rc < 0 ? rc : TN_EXIT_OK;
+    return tn_run_rollout(s, &how, out, err);
 }
 
 int tn_session_abort(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,

@@ -75,6 +75,7 @@ static void first_sight(struct tn_placement *p, struct tn_tracked *t, const stru
     t->first_seen = now;
     t->out_since = now;
     t->effect = tn_strdup(i->effect);
+    t->secrets_fit = tn_streq(i->revision, p->goal->revision) && tn_goal_secrets_fit(p->goal, i->secrets);
     bool ours = tn_streq(i->rollout, p->s->rollout);
     /* What was there before this run counts as having served: its last requests are waited for. */
     t->was_serving = t->was_serving || !t->by_this_run;
@@ -236,6 +237,12 @@ static void judge_by_engine(struct tn_placement *p, struct tn_tracked *t, const 
 
 /* ---- obs ---- */
 
+/* Made and never started by a run that was cut short: nobody will start it any more. */
+static bool is_stale(const struct tn_instance *i, const struct tn_tracked *t)
+{
+    return i->state == TN_RUN_CREATED && t->busy != TN_BUSY_START;
+}
+
 static bool is_target(const struct tn_placement *p, const struct tn_instance *i, const struct tn_tracked *t)
 {
     if (!p->goal->spec || !tn_streq(i->revision, p->goal->revision))
@@ -245,7 +252,9 @@ static bool is_target(const struct tn_placement *p, const struct tn_instance *i,
         return false;
     if (i->state == TN_RUN_EXITED && !ours && !t->by_this_run)
         return false; /* it had died before: replaced, and nobody's failure */
-    return tn_goal_secrets_fit(p->goal, i->secrets);
+    if (is_stale(i, t))
+        return false;
+    return t->secrets_fit;
 }
 
 static enum tn_instance_state state_of(const struct tn_placement *p, const struct tn_instance *i,
@@ -253,7 +262,8 @@ static enum tn_instance_state state_of(const struct tn_placement *p, const struc
 {
     if (i->state == TN_RUN_UNKNOWN || p->host_down[i->host])
         return TN_I_UNKNOWN;
-    if (i->state == TN_RUN_EXITED || t->hopeless || (target && i->health == TN_NATIVE_UNHEALTHY))
+    if (i->state == TN_RUN_EXITED || is_stale(i, t) || t->hopeless ||
+        (target && i->health == TN_NATIVE_UNHEALTHY))
         return TN_I_FAILED;
     if (target && t->told_ready && !t->ready && !t->settled && t->by_this_run)
         return TN_I_FAILED; /* it was ready, and is not any more, before it was confirmed */
@@ -329,8 +339,8 @@ int tn_placement_look(struct tn_placement *p, struct tn_error **err)
     if (rc < 0)
         return rc;
     if (p->world.n > TN_MAX_INSTANCES)
-        return tn_error_set(err, TN_ELIMIT, "service '%s' has %zu instances, more than %d", p->goal->service, p->world.n,
-                            TN_MAX_INSTANCES);
+        return tn_error_set(err, TN_ELIMIT, "service '%s' has %zu instances, more than %d", p->goal->service,
+                            p->world.n, TN_MAX_INSTANCES);
     int64_t now = tn_mono_ms();
     forget_absent(p, now);
     for (size_t k = 0; k < p->world.n; k++) {

@@ -51,15 +51,15 @@ def settled(box, port, versions=("v1", "v2"), count=2):
 
 
 def documents(box):
-    """turnout's own volumes on the engine: at most one lease, a bounded number of records."""
+    """turnout's own volumes on the engine: the epochs of leases (a lease and its mark that it is free are one), the others."""
     names = box.new_volumes()
-    return [n for n in names if "-lease-" in n], [n for n in names if "-lease-" not in n]
+    return {n.removesuffix("-free") for n in names if "-lease-" in n}, [n for n in names if "-lease-" not in n]
 
 
-def resumed(box, port, state):
+def resumed(box, port, state, codes=(0, 3)):
     """resume by the same operator or by another one whose store is empty; then a full deploy forward."""
     end = box.deploy("v2", "--lease-wait=15s", verb="resume", rc=None, state=state)
-    assert end.rc in (0, 3), repr(end)
+    assert end.rc in codes, repr(end)
     settled(box, port)
     again = box.deploy("v2", verb="resume", rc=None, state=state)
     assert again.rc == 0 and again.json()["changed"] is False, repr(again)
@@ -109,9 +109,10 @@ def test_killed_around_a_call(box, call, side, state):
         least.append(len(up(box)))
     run.wait()
     assert killer.fired.is_set() and run.rc == -9, repr(run)
-    assert len(up(box)) >= 2 and min(least) >= 2, "never below max_unavailable"
+    assert len(up(box)) >= 2 and min(least) >= 2, (f"below max_unavailable: {least}", proxy.calls)
     assert versions_served(port, 6) <= {"v1", "v2"}
-    resumed(box, port, state)
+    # Nothing has failed but turnout itself: what it left is finished.
+    resumed(box, port, state, codes=(0,))
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -124,7 +125,7 @@ def test_killed_at_an_event(box, event):
     run.kill()
     run.wait()
     assert len(up(box)) >= 2
-    resumed(box, port, "other" if event in ("admit", "drain") else "state")
+    resumed(box, port, "other" if event in ("admit", "drain") else "state", codes=(0,))
 
 
 def test_killed_rollback_from_another_machine(box):

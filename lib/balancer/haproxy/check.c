@@ -206,7 +206,8 @@ int tn_haproxy_check_routes(const struct tn_traffic *want, bool managed, struct 
         }
         for (size_t k = 0; managed && k < i; k++) {
             const struct tn_upstream *other = &want->v[k];
-            if (tn_streq(other->host, u->host) && tn_streq(other->path, u->path)) {
+            if (!u->unrouted && !other->unrouted && tn_streq(other->host, u->host) &&
+                tn_streq(other->path, u->path)) {
                 return tn_error_set(err, TN_EPLAN, "upstreams '%s' and '%s' have the same route", other->name,
                                     u->name);
             }

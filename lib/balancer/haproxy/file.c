@@ -123,7 +123,9 @@ static void put_traffic_frontend(struct tn_buf *b, const struct tn_haproxy_ident
             }
         }
         done[best] = true;
-        put_route(b, &f->v[best].upstream, best);
+        if (!f->v[best].upstream.unrouted) {
+            put_route(b, &f->v[best].upstream, best);
+        }
     }
 }
 

@@ -128,6 +128,7 @@ static const struct tn_provider_ops docker_ops = {
     .doc_remove = tn_docker_doc_remove,
     .container_host = tn_docker_container_host,
     .gateway = tn_docker_gateway,
+    .tidy = tn_docker_tidy,
     .doctor = docker_doctor,
     .free = docker_free,
 };

@@ -107,6 +107,8 @@ int tn_docker_join_further(struct tn_docker *d, size_t host, struct tn_cancel *c
 /* Joins the aliases that wait for a confirmed instance. The same again = success. */
 int tn_docker_join_aliases(struct tn_docker *d, const struct tn_instance *i, struct tn_cancel *c,
                            const struct tn_service *s, struct tn_error **err);
+/* destroy: networks that were made for the application and are in nobody's use. */
+int tn_docker_tidy(struct tn_provider *p, struct tn_cancel *c, bool all, struct tn_error **err);
 /* Whether a balancer of the plan sends traffic to this service. */
 bool tn_docker_is_exposed(const struct tn_docker *d, const char *service);
 

@@ -209,3 +209,32 @@ int tn_docker_join_aliases(struct tn_docker *d, const struct tn_instance *i, str
     json_decref(owner);
     return code;
 }
+
+static int remove_networks(struct tn_docker *d, size_t host, struct tn_cancel *c, struct tn_error **err)
+{
+    tn_autofree char *path = tn_docker_networks_path(d->base.plan->name);
+    json_t *list = NULL, *one;
+    size_t at;
+    int rc =
+        tn_engine_json(d, host, c, &(struct tn_call){.method = "GET", .path = path}, "networks", &list, err);
+    json_array_foreach(list, at, one)
+    {
+        const char *id = tn_docker_text(one, "Id");
+        if (rc < 0 || id == NULL || strspn(id, "0123456789abcdef") != strlen(id))
+            continue;
+        tn_autofree char *which = tn_format("/networks/%s", id);
+        struct tn_http_answer a = {0};
+        rc = tn_engine_call(d, host, c, &(struct tn_call){.method = "DELETE", .path = which}, &a, err);
+        tn_http_answer_clear(&a); /* refused: somebody uses it */
+    }
+    json_decref(list);
+    return rc;
+}
+
+int tn_docker_tidy(struct tn_provider *p, struct tn_cancel *c, bool all, struct tn_error **err)
+{
+    int rc = TN_OK;
+    for (size_t h = 0; all && h < p->n_hosts && rc >= 0; h++)
+        rc = remove_networks(tn_docker_of(p), h, c, err);
+    return rc;
+}

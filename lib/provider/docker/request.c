@@ -40,6 +40,12 @@ char *tn_docker_path_list(const char *app, const char *cluster)
     return with_filters("/containers/json?all=1&", json_pack("{s:[s,s]}", "label", by_app, by_cluster));
 }
 
+char *tn_docker_networks_path(const char *app)
+{
+    tn_autofree char *by_app = tn_format("%s=%s", TN_LABEL_APP, app);
+    return with_filters("/networks?", json_pack("{s:[s]}", "label", by_app));
+}
+
 char *tn_docker_path_docs(void)
 {
     return with_filters("/volumes?", json_pack("{s:[s]}", "label", TN_LABEL_DOC));

@@ -47,6 +47,7 @@ json_t *tn_docker_task_body(const struct tn_start *s, const char *const *argv);
 char *tn_docker_task_name(const char *app, const char *effect);
 json_t *tn_docker_connect_body(const char *container, const struct tn_network *n, bool aliases);
 json_t *tn_docker_disconnect_body(const char *container);
+char *tn_docker_networks_path(const char *app); /* those made for it; caller frees */
 json_t *tn_docker_network_body(const char *name, const char *app);
 
 /* "src:dst[:ro]" as a mount; NULL with TN_EPLAN when it is none. */

@@ -9,7 +9,7 @@
 #include "turnout/mem.h"
 #include "turnout/text.h"
 
-#define DOC_MAX      ((size_t)64 << 10)
+#define DOC_MAX      ((size_t)32 << 20)
 #define CREATE_TRIES 4
 
 static char *doc_path(const struct tn_process *p, const char *name, struct tn_error **err)

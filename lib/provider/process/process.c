@@ -108,6 +108,7 @@ static const struct tn_provider_ops process_ops = {
     .exec = tn_process_exec,
     .task = tn_process_task,
     .port_taken = tn_process_port_taken,
+    .tidy = tn_process_tidy,
     .doc_create = tn_process_doc_create,
     .doc_list = tn_process_doc_list,
     .doc_remove = tn_process_doc_remove,

@@ -62,6 +62,7 @@ int tn_process_exec(struct tn_provider *p, struct tn_cancel *c, const struct tn_
 int tn_process_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_start *s,
                     const char *const *argv, int64_t timeout_ms, struct tn_run_result *out,
                     struct tn_error **err);
+int tn_process_tidy(struct tn_provider *p, struct tn_cancel *c, bool all, struct tn_error **err);
 bool tn_process_port_taken(struct tn_provider *p, size_t host, int port);
 int tn_process_doc_create(struct tn_provider *p, struct tn_cancel *c, size_t host, const char *name,
                           const json_t *body, json_t **existing, struct tn_error **err);

@@ -61,7 +61,7 @@ static int remove_run(const char *dir, struct tn_error **err)
 }
 
 /* What a crash left: folders half removed, and folders half made that are too old to be somebody's work. */
-static void remove_leftovers(const char *parent)
+static void remove_leftovers(const char *parent, int64_t older_than_s)
 {
     char **names = NULL;
     size_t n = 0;
@@ -70,7 +70,7 @@ static void remove_leftovers(const char *parent)
     for (size_t i = 0; i < n; i++) {
         tn_autofree char *path = tn_path_join(parent, names[i]);
         struct stat st;
-        bool old = lstat(path, &st) == 0 && time(NULL) - st.st_mtime > STALE_S;
+        bool old = lstat(path, &st) == 0 && time(NULL) - st.st_mtime >= older_than_s;
         if (old && (tn_starts_with(names[i], ".gone-") || tn_starts_with(names[i], ".new-")))
             (void)tn_fs_remove_tree(path, NULL);
     }
@@ -155,7 +155,7 @@ int tn_process_start(struct tn_provider *p, struct tn_cancel *c, const struct tn
         rc = tn_fs_mkdirs(tn_process_of(p)->instances, 0700, err);
     if (rc != TN_OK)
         return rc;
-    remove_leftovers(tn_process_of(p)->instances);
+    remove_leftovers(tn_process_of(p)->instances, STALE_S);
     rc = create(dir, s, err);
     if (rc == TN_EEXISTS) {
         tn_error_clear(err);
@@ -294,4 +294,14 @@ int tn_process_task(struct tn_provider *p, struct tn_cancel *c, const struct tn_
     rc = tn_hook_run_spec(c, dir, spec, timeout_ms, out, err);
     json_decref(spec);
     return rc;
+}
+
+int tn_process_tidy(struct tn_provider *p, struct tn_cancel *c, bool all, struct tn_error **err)
+{
+    (void)c;
+    (void)all;
+    (void)err;
+    remove_leftovers(tn_process_of(p)->instances,
+                     0); /* nobody else starts anything while the lease is held */
+    return TN_OK;
 }

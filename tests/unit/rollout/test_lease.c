@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -232,6 +233,19 @@ static void from_another_machine(const char *key)
     world_edit_docs("lease-", key, json_string("00000000-0000-0000-0000-000000000000 other"));
 }
 
+static void unfree(json_t *world, void *arg)
+{
+    (void)arg;
+    json_t *docs = json_object_get(json_object_get(world, "docs"), "local"), *body;
+    const char *name;
+    void *next;
+    json_object_foreach_safe(docs, next, name, body)
+    {
+        if (strstr(name, "-free"))
+            json_object_del(docs, name);
+    }
+}
+
 /* Of another machine only the beats tell: it is dead when none came for the TTL, not before. */
 static void test_holder_dies_elsewhere(void **state)
 {
@@ -239,17 +253,7 @@ static void test_holder_dies_elsewhere(void **state)
     world_write("{'docs': {'local': {}}}");
     struct tn_lease *l = take(alice, "r1");
     tn_lease_end(l, "done", NULL, NULL);
-    json_t *world = world_read(), *docs = json_object_get(json_object_get(world, "docs"), "local"), *body;
-    const char *name;
-    char freed[64] = "";
-    json_object_foreach(docs, name, body)
-    {
-        if (strstr(name, "-free"))
-            strncpy(freed, name, sizeof(freed) - 1);
-    }
-    assert_int_equal(json_object_del(docs, freed), 0); /* as if it had been killed */
-    assert_int_equal(json_dump_file(world, "world.json", 0), 0);
-    json_decref(world);
+    world_edit(unfree, NULL); /* as if it had been killed */
     from_another_machine("boot");
     assert_true(is_held(bob));
     int64_t before = tn_mono_ms();
@@ -325,13 +329,14 @@ static void test_abort_wish(void **state)
     assert_false(tn_lease_abort_asked(NULL));
 }
 
+static void change_hosts_down(json_t *world, void *arg)
+{
+    json_object_set_new(world, "script", json_pack("{s:o}", "hosts_down", json_loads(arg, 0, NULL)));
+}
+
 static void set_hosts_down(const char *hosts)
 {
-    json_t *world = world_read();
-    json_object_set_new(world, "script", json_pack("{s:o}", "hosts_down", json_loads(hosts, 0, NULL)));
-    assert_int_equal(json_dump_file(world, "world.json.new", 0), 0);
-    json_decref(world);
-    assert_int_equal(rename("world.json.new", "world.json"), 0);
+    world_edit(change_hosts_down, (void *)(uintptr_t)hosts);
 }
 
 /* It cannot be renewed for the whole TTL: nothing may be changed any more. */
@@ -435,19 +440,8 @@ static void test_others_do_not_meet(void **state)
     tn_lease_end(l, "done", NULL, NULL);
 }
 
-/* Names and bodies in the target can be written by anybody. */
-static void test_hostile_documents(void **state)
+static void add_hostile(json_t *world, void *arg)
 {
-    (void)state;
-    struct tn_lease *l = take(alice, "r1");
-    tn_lease_end(l, "done", NULL, NULL);
-    json_t *world = world_read(), *docs = json_object_get(json_object_get(world, "docs"), "local"), *body;
-    const char *name;
-    char key[24] = "";
-    json_object_foreach(docs, name, body)
-    {
-        strncpy(key, name, 19); /* lease-KEY- */
-    }
     static const char *const rests[] = {"",
                                         "x",
                                         "00000001-beat-x",
@@ -455,12 +449,27 @@ static void test_hostile_documents(void **state)
                                         "-5",
                                         "00000002-free",
                                         "00000001-beat-99999999999999999999"};
+    (void)arg;
+    json_t *docs = json_object_get(json_object_get(world, "docs"), "local"), *body;
+    const char *name;
+    char key[24] = "";
+    json_object_foreach(docs, name, body)
+    {
+        snprintf(key, 20, "%s", name); /* lease-KEY- */
+    }
     for (size_t i = 0; i < TN_COUNT(rests); i++) {
         tn_autofree char *made = tn_format("%s%s", key, rests[i]);
         json_object_set_new(docs, made, json_pack("{s:i,s:[]}", "holder", 5, "goal"));
     }
-    assert_int_equal(json_dump_file(world, "world.json", 0), 0);
-    json_decref(world);
+}
+
+/* Names and bodies in the target can be written by anybody. */
+static void test_hostile_documents(void **state)
+{
+    (void)state;
+    struct tn_lease *l = take(alice, "r1");
+    tn_lease_end(l, "done", NULL, NULL);
+    world_edit(add_hostile, NULL);
     json_decref(tn_lease_look(bob, NULL));
     l = take(bob, "r2");
     assert_int_equal(tn_lease_check(l, NULL), TN_OK);

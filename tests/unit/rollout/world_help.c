@@ -1,8 +1,10 @@
 #include "tests/unit/rollout/world_help.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "tests/unit/plan/plan_help.h"
 #include "turnout/clock.h"
@@ -41,21 +43,43 @@ json_t *world_read(void)
     return j;
 }
 
-void world_edit_docs(const char *prefix, const char *key, json_t *value)
+/* Beats go on meanwhile: the file is changed under the lock of the fakes. */
+void world_edit(void (*change)(json_t *world, void *arg), void *arg)
 {
-    json_t *world = world_read(), *docs, *body;
+    tn_autoclose int lock = open("world.json.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(lock >= 0);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    json_t *world = world_read();
+    change(world, arg);
+    tn_autofree char *text = json_dumps(world, 0);
+    assert_int_equal(tn_fs_write_atomic("world.json", text, strlen(text), 0644, NULL), TN_OK);
+    json_decref(world);
+}
+
+struct doc_edit {
+    const char *prefix, *key;
+    json_t *value;
+};
+
+static void edit_docs(json_t *world, void *arg)
+{
+    const struct doc_edit *e = arg;
+    json_t *docs, *body;
     const char *host, *name;
     json_object_foreach(json_object_get(world, "docs"), host, docs)
     {
         json_object_foreach(docs, name, body)
         {
-            if (strncmp(name, prefix, strlen(prefix)) == 0)
-                json_object_set(body, key, value);
+            if (strncmp(name, e->prefix, strlen(e->prefix)) == 0)
+                json_object_set(body, e->key, e->value);
         }
     }
-    tn_autofree char *text = json_dumps(world, 0);
-    assert_int_equal(tn_fs_write_atomic("world.json", text, strlen(text), 0644, NULL), TN_OK);
-    json_decref(world);
+}
+
+void world_edit_docs(const char *prefix, const char *key, json_t *value)
+{
+    struct doc_edit e = {prefix, key, value};
+    world_edit(edit_docs, &e);
     json_decref(value);
 }
 

@@ -36,6 +36,7 @@ int world_leave(void **state);
 /* Replaces the world's file; JSON with single quotes. */
 void world_write(const char *json);
 json_t *world_read(void);
+void world_edit(void (*change)(json_t *world, void *arg), void *arg);
 /* Replaces every `key` of the documents whose names begin with `prefix`. */
 void world_edit_docs(const char *prefix, const char *key, json_t *value);
 struct tn_plan *world_plan(const char *text);
