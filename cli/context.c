@@ -17,13 +17,17 @@ static void on_signal(int number)
     static const char first[] = "\nturnout: stopping at the next safe point; press again to leave at once\n";
     int level = atomic_fetch_add(&signal_level, 1) + 1;
     atomic_store(&signal_number, number);
+    if (level > 2)
+        _exit(
+            128 +
+            number); /* something does not end by itself (a terminal that takes nothing); the journal is on disk */
     if (signal_leaves)
         level = 2;
     if (level == 1) {
         ssize_t n = write(STDERR_FILENO, first, sizeof(first) - 1);
         (void)n;
     }
-    tn_cancel_raise(signal_cancel, level > 2 ? 2 : level);
+    tn_cancel_raise(signal_cancel, level);
 }
 
 int cli_signal_seen(void)

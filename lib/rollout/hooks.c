@@ -193,7 +193,7 @@ static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const c
                    struct tn_error **err)
 {
     bool done = false, again = tn_streq(resume, "rerun") || r->hook->rerun_safe;
-    tn_autofree char *name = tn_format("hook-%s-%s-%s-%s-%zu", r->s->rollout, r->goal->service,
+    tn_autofree char *name = tn_format("hook-%s-%s.%s.%s-%zu", r->s->rollout, r->goal->service,
                                        r->goal->cluster, when_name(when), i);
     int rc = claim_hook(r, name, &done, err);
     if (rc == TN_EUNKNOWN && again) {

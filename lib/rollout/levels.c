@@ -135,13 +135,13 @@ static struct tn_placement *open_placement(struct tn_session *s, const struct tn
 }
 
 static void run_level(struct tn_session *s, struct tn_goals *goals, const int *levels, int level,
-                      enum tn_direction direction, struct tn_ran *out)
+                      size_t cluster, enum tn_direction direction, struct tn_ran *out)
 {
     struct tn_placement **open = tn_alloc((goals->n + 1) * sizeof(struct tn_placement *));
     pthread_t *threads = tn_alloc((goals->n + 1) * sizeof(*threads));
     size_t n = 0;
     for (size_t i = 0; i < goals->n; i++) {
-        if (levels[i] != level)
+        if (levels[i] != level || strcmp(goals->v[i].cluster, s->plan->clusters[cluster].name) != 0)
             continue;
         open[n] = open_placement(s, goals, &goals->v[i], direction);
         if (pthread_create(&threads[n], NULL, placement_thread, open[n]) != 0) {
@@ -169,7 +169,11 @@ void tn_run_placements(struct tn_session *s, struct tn_goals *goals, enum tn_dir
     int highest = 0;
     int *levels = levels_of(s, goals, &highest);
     *out = (struct tn_ran){.done = true, .least_serving = -1};
+    size_t n = s->plan->n_clusters;
     for (int k = 0; k <= highest && out->done; k++)
-        run_level(s, goals, levels, direction == TN_BACK ? highest - k : k, direction, out);
+        for (size_t c = 0; c < n && out->done;
+             c++) /* no waves: the clusters one after another, in the plan's order */
+            run_level(s, goals, levels, direction == TN_BACK ? highest - k : k,
+                      direction == TN_BACK ? n - 1 - c : c, direction, out);
     free(levels);
 }

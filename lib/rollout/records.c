@@ -14,7 +14,7 @@ static char *record_prefix(const struct tn_session *s, const char *service, cons
     tn_autofree char *id = tn_format("%s\n%s", s->plan->name, s->plan->environment);
     char hex[TN_SHA256_HEX];
     tn_sha256_hex(id, strlen(id), hex);
-    return service ? tn_format("rev-%.12s-%s-%s-", hex, service, cluster) : tn_format("rev-%.12s-", hex);
+    return service ? tn_format("rev-%.12s-%s.%s.", hex, service, cluster) : tn_format("rev-%.12s-", hex);
 }
 
 void tn_kepts_clear(struct tn_kepts *k)

@@ -1,5 +1,5 @@
 /* records.h - revisions that served, kept in the target so that any machine can go back: documents
- * `rev-KEY-SERVICE-CLUSTER-NNNNNNNN` on the cluster's first host, newest = highest number. */
+ * `rev-KEY-SERVICE.CLUSTER.NNNNNNNN` (a dot is in no name) on the cluster's first host, newest = highest number. */
 #ifndef TN_ROLLOUT_RECORDS_H
 #define TN_ROLLOUT_RECORDS_H
 

@@ -175,12 +175,11 @@ int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observ
     return TN_OK;
 }
 
-static bool port_is_known(const struct tn_session *s, size_t site, size_t host, int port,
-                          const struct tn_observation *o)
+static bool port_is_known(const struct tn_session *s, size_t host, int port, const struct tn_observation *o)
 {
     for (size_t i = 0; i < s->n_picked; i++)
-        if (s->picked[i].site == site && s->picked[i].host == host && s->picked[i].port == port)
-            return true;
+        if (s->picked[i].port == port)
+            return true; /* on whatever engine: several may share one machine's addresses */
     for (size_t i = 0; o && i < o->n; i++)
         for (size_t k = 0; o->v[i].host == host && k < o->v[i].n_ports; k++)
             if (o->v[i].ports[k].host_port == port)
@@ -195,8 +194,7 @@ int tn_session_pick_port(struct tn_session *s, const struct tn_site *site, size_
     int found = 0;
     pthread_mutex_lock(&s->lock);
     for (int port = s->plan->policy.port_first; port <= s->plan->policy.port_last && !found; port++) {
-        if (port_is_known(s, index, host, port, o) ||
-            site->provider->ops->port_taken(site->provider, host, port))
+        if (port_is_known(s, host, port, o) || site->provider->ops->port_taken(site->provider, host, port))
             continue;
         TN_GROW(s->picked, s->n_picked, s->cap_picked);
         s->picked[s->n_picked].site = index;

@@ -262,6 +262,8 @@ static enum tn_instance_state state_of(const struct tn_placement *p, const struc
 {
     if (i->state == TN_RUN_UNKNOWN || p->host_down[i->host])
         return TN_I_UNKNOWN;
+    if (t->busy == TN_BUSY_START)
+        return TN_I_STARTING; /* its start is still at work, perhaps at another port */
     if (i->state == TN_RUN_EXITED || is_stale(i, t) || t->hopeless ||
         (target && i->health == TN_NATIVE_UNHEALTHY))
         return TN_I_FAILED;

@@ -1,10 +1,67 @@
 """Several engines in one cluster, an engine behind TLS, two clusters."""
 
+import contextlib
+import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 from docker_support import DockerCase, Engine, stable_part
 from support import Haproxy, need
+
+
+class Front:
+    """A TCP address in front of an engine's socket; with certificates it speaks mutual TLS, as dockerd --tlsverify does."""
+
+    def __init__(self, address, target, certificates=None):
+        self.target, self.context = str(target), None
+        if certificates:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(certificates / "server.pem", certificates / "server-key.pem")
+            self.context.load_verify_locations(certificates / "ca.pem")
+            self.context.verify_mode = ssl.CERT_REQUIRED
+        self.listener = socket.create_server(address)
+        self.open = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        try:
+            if self.context:
+                client = self.context.wrap_socket(client, server_side=True)
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self.target)
+        except OSError:
+            client.close()
+            return
+        self.open += [client, server]
+        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+        self._pump(server, client)
+
+    @staticmethod
+    def _pump(source, sink):
+        with contextlib.suppress(OSError, ValueError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for sock in (source, sink):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for sock in self.open:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +81,25 @@ def second(engine):
 
 @pytest.fixture
 def pair(box, second):
-    """The case, with a look at both engines."""
+    """The case, with a look at both engines. The second one is another machine: tcp on an address of its own."""
     other = DockerCase(box.case, second)
+    behind(box, other, second.sock)
     yield box, other
     other.close()
 
 
-def hosts(box, other):
-    return [{"url": box.url, "address": "127.0.0.1"}, {"url": other.url, "address": "127.0.0.1"}]
+def behind(box, other, sock):
+    """Puts other's engine, or a proxy of it, behind 127.0.0.2."""
+    port = box.port()
+    front = Front(("127.0.0.2", port), sock)
+    box.closers.append(front.close)
+    other.url = f"tcp://127.0.0.2:{port}"
+    return front
 
 
 def write(box, other, over=None, balancers=None, replicas=4, **service):
     upstream = "shop_web" if balancers else None
-    box.plan(over, hosts=hosts(box, other), balancers=balancers,
+    box.plan(over, hosts=[box.url, other.url], balancers=balancers,
              services={"web": box.service({"replicas": replicas, **service}, balancer="edge" if balancers else None, upstream=upstream)})
 
 
@@ -51,14 +114,24 @@ def test_spread_evenly_and_rolled_under_load(pair):
     write(box, other, balancers={"edge": haproxy.balancer()})
     box.deploy("v1")
     assert counts(box, other) == [{"v1": 2}, {"v1": 2}]
-    ports = box.host_ports() + other.host_ports()
-    assert len(set(ports)) == 4
+    assert {c["HostConfig"]["PortBindings"]["8080/tcp"][0]["HostIp"] for c in other.containers()} == {"127.0.0.2"}
     with box.load(haproxy.port) as load:
         box.deploy("v2")
     assert counts(box, other) == [{"v2": 2}, {"v2": 2}]
     assert len(box.containers()) == len(other.containers()) == 2
-    assert sorted(int(a.rsplit(":")[-1]) for a in haproxy.up()) == sorted(box.host_ports() + other.host_ports())
+    wanted = [f"127.0.0.{n}:{port}" for n, b in ((1, box), (2, other)) for port in b.host_ports()]
+    assert haproxy.up() == sorted(wanted)
     load.check_nothing_lost("v1", "v2")
+
+
+def test_two_engines_on_one_address(pair):
+    """Both pick from one range on one address: what the engine says is taken is passed over."""
+    box, other = pair
+    other.url = other.engine.url
+    write(box, other)
+    box.deploy("v1")
+    assert counts(box, other) == [{"v1": 2}, {"v1": 2}]
+    assert len(set(box.host_ports() + other.host_ports())) == 4
 
 
 def test_odd_numbers_and_changes_of_size(pair):
@@ -80,12 +153,12 @@ def test_one_engine_that_does_not_answer(pair, how):
     """Unknown is not absent: refused by the host's name, the other engine is not touched, nothing is started in its place."""
     box, other = pair
     proxy = box.proxy(other.engine)
-    real, other.url = other.url, proxy.url
+    front = behind(box, other, proxy.path)
     write(box, other)
     box.deploy("v1")
     before = [[stable_part(c) for c in b.containers()] for b in pair]
     if how == "gone":
-        proxy.close()
+        front.close()
     else:
         proxy.rule(lambda method, path: True, "hang")
     limit = [] if how == "gone" else ["--timeout", "5s"]
@@ -93,9 +166,8 @@ def test_one_engine_that_does_not_answer(pair, how):
         run = box.turnout(*args, *limit, timeout=60)
         assert run.rc == (1 if how == "gone" else run.rc) and run.rc in (1, 6), repr(run)
         if how == "gone":
-            assert proxy.path in run.err, repr(run)
+            assert other.url.partition("//")[2] in run.err, repr(run)
     proxy.clear()
-    other.url = real
     assert [[stable_part(c) for c in b.containers()] for b in pair] == before
 
 
@@ -103,7 +175,7 @@ def test_engine_lost_in_the_middle(pair):
     """One engine dies during the rollout: not success, old ones elsewhere are not given up; resume when it is back."""
     box, other = pair
     proxy = box.proxy(other.engine)
-    real, other.url = other.url, proxy.url
+    behind(box, other, proxy.path)
     write(box, other, {"rollout": {"progress_deadline": "12s"}})
     box.deploy("v1")
     run = box.start("deploy", "--yes", "--var", "tag=v2", "--timeout", "4s", "--progress", "json")
@@ -150,7 +222,8 @@ def test_diff_calls_per_engine(pair):
     """2 calls an engine and 1 an image, on each of several engines; none of them changes anything."""
     box, other = pair
     proxies = [box.proxy(b.engine) for b in pair]
-    box.url, other.url = (p.url for p in proxies)
+    box.url = proxies[0].url
+    behind(box, other, proxies[1].path)
     write(box, other)
     box.deploy("v1")
     for args in (["diff", "--var", "tag=v2"], ["deploy", "--yes"]):
@@ -208,8 +281,7 @@ def test_engine_behind_tls(box):
     folder = box.case.dir
     certificates(folder)
     port = box.port()
-    socat = TlsFront(folder, port, box.engine.sock)
-    box.closers.append(socat.close)
+    box.closers.append(Front(("127.0.0.1", port), box.engine.sock, folder).close)
     box.url = f"tcp://127.0.0.1:{port}"
     services = {"web": box.service({"replicas": 1}, balancer=None)}
     box.plan(services=services, docker={"tls": "./good"})
@@ -225,54 +297,3 @@ def test_engine_behind_tls(box):
     run = box.turnout("deploy", "--yes", "--var", "tag=v2")
     assert run.rc in (1, 4) and "certificate" in run.err.lower(), repr(run)
     assert [stable_part(c) for c in box.containers()] == before
-
-
-class TlsFront:
-    """mutual TLS in front of the engine's socket, as dockerd --tlsverify has it."""
-
-    def __init__(self, folder, port, target):
-        import socket
-        import ssl
-        import threading
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "server.pem", folder / "server-key.pem")
-        context.load_verify_locations(folder / "ca.pem")
-        context.verify_mode = ssl.CERT_REQUIRED
-        self.listener = socket.create_server(("127.0.0.1", port))
-
-        def pump(source, sink):
-            try:
-                while data := source.recv(65536):
-                    sink.sendall(data)
-            except (OSError, ValueError):
-                pass
-            for sock in (source, sink):
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-        def serve(client):
-            try:
-                client = context.wrap_socket(client, server_side=True)
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(str(target))
-            except OSError:
-                client.close()
-                return
-            threading.Thread(target=pump, args=(client, server), daemon=True).start()
-            pump(server, client)
-
-        def accept():
-            while True:
-                try:
-                    client, _ = self.listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-
-    def close(self):
-        self.listener.close()

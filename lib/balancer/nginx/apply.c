@@ -201,7 +201,7 @@ static int put_in_force(struct change *ch, int64_t *took, struct tn_error **err)
     if (rc == TN_OK)
         rc = tn_nginx_confirm_generation(n, ch->c, ch->generation, ch->hash, deadline, err);
     if (rc == TN_OK)
-        rc = tn_nginx_wait_for_workers(n, ch->c, ch->generation, deadline, err);
+        rc = tn_nginx_wait_for_workers(n, ch->c, ch->generation, err);
     *took = tn_mono_ms() - start;
     if (rc == TN_OK)
         rc = confirm_answers(ch, deadline, err);

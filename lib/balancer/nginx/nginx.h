@@ -105,10 +105,10 @@ void tn_nginx_left_drop(struct tn_nginx *n, const struct tn_endpoint *at);
 void tn_nginx_left_clear(struct tn_nginx *n);
 /* One look: fills running, quiet of every server that left. `generation` finds the master. */
 void tn_nginx_look(struct tn_nginx *n, struct tn_cancel *c, const char *generation);
-/* Until no worker from before the reload takes requests. The generation's own port proves nothing of them when the
- * reload is the first one that opens it. */
+/* Until no worker from before the reload takes requests, or two seconds. The generation's own port proves nothing of them
+ * when the reload is the first one that opens it. */
 int tn_nginx_wait_for_workers(struct tn_nginx *n, struct tn_cancel *c, const char *generation,
-                              int64_t deadline, struct tn_error **err);
+                              struct tn_error **err);
 bool tn_nginx_left_drained(const struct tn_nginx_left *l);
 /* Does a master process run there? False also when that cannot be told. */
 bool tn_nginx_runs(struct tn_nginx *n, struct tn_cancel *c);
