@@ -77,9 +77,10 @@ static void print_change(FILE *f, const struct tn_plan *plan, const struct tn_ch
     if (c->action == TN_CHANGE_NONE)
         return;
     const char *arrow = cli_utf8() ? "→" : "->";
-    if (!tn_streq(c->from_revision, c->to_revision))
-        fprintf(f, "  revision  %s %s %s\n", c->from_revision ? c->from_revision : "nothing", arrow,
-                c->to_revision ? c->to_revision : "nothing");
+    if (!tn_streq(c->from_revision, c->to_revision)) {
+        tn_autofree char *from = cli_clean(c->from_revision ? c->from_revision : "nothing");
+        fprintf(f, "  revision  %s %s %s\n", from, arrow, c->to_revision ? c->to_revision : "nothing");
+    }
     if (c->running != c->to_count)
         fprintf(f, "  instances %d %s %d\n", c->running, arrow, c->to_count);
     print_fields(f, c, color);

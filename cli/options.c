@@ -192,6 +192,15 @@ static int check_flags(const struct words *w, const struct cli_verb *v)
     return 0;
 }
 
+static int check_words(const struct words *w, const struct cli_options *o, const struct cli_verb *v)
+{
+    int rc = check_flags(w, v);
+    if (rc == 0 && v->run && v->arguments[0] == 0 && o->args.n > 0)
+        rc = cli_usage("'%s' takes no argument, and there is '%s'; see: turnout help %s", v->name,
+                       o->args.v[0], v->name);
+    return rc;
+}
+
 static int parse_word(struct words *w, struct cli_options *o, const struct cli_verb **verb)
 {
     const char *word = w->argv[w->i];
@@ -226,10 +235,7 @@ int cli_parse(int argc, char **argv, struct cli_options *o, const struct cli_ver
         rc = parse_word(&w, o, verb);
     }
     if (rc == 0 && *verb && !o->help)
-        rc = check_flags(&w, *verb);
-    if (rc == 0 && *verb && !o->help && (*verb)->run && (*verb)->arguments[0] == 0 && o->args.n > 0)
-        rc = cli_usage("'%s' takes no argument, and there is '%s'; see: turnout help %s", (*verb)->name,
-                       o->args.v[0], (*verb)->name);
+        rc = check_words(&w, o, *verb);
     if (o->no_color)
         o->color = COLOR_NEVER;
     if (o->quiet)

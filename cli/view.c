@@ -252,7 +252,9 @@ struct cli_view *cli_view_new(const struct cli_options *o)
     pthread_condattr_destroy(&attr);
     v->color = cli_color_on(o, STDERR_FILENO);
     v->began = tn_mono_ms();
-    v->running = pthread_create(&v->thread, NULL, ticker, v) == 0;
+    v->running = true;
+    if (pthread_create(&v->thread, NULL, ticker, v) != 0)
+        v->running = false;
     return v;
 }
 

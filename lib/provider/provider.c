@@ -43,6 +43,22 @@ void tn_instance_clear(struct tn_instance *i)
     memset(i, 0, sizeof(*i));
 }
 
+struct tn_instance tn_instance_copy(const struct tn_instance *i)
+{
+    struct tn_instance c = *i;
+    char **const owned[] = {&c.name,   &c.id,          &c.detail, &c.service, &c.revision, &c.rollout,
+                            &c.effect, &c.environment, &c.spec,   &c.secrets, &c.address,  &c.restart_policy,
+                            &c.cluster};
+    for (size_t k = 0; k < TN_COUNT(owned); k++)
+        *owned[k] = tn_strdup(*owned[k]);
+    c.ports = tn_alloc((i->n_ports + 1) * sizeof(*c.ports));
+    for (size_t k = 0; k < i->n_ports; k++) {
+        c.ports[k].name = tn_strdup(i->ports[k].name);
+        c.ports[k].host_port = i->ports[k].host_port;
+    }
+    return c;
+}
+
 int tn_instance_port(const struct tn_instance *i, const char *name)
 {
     if (!name)

@@ -138,7 +138,7 @@ static void from_world(struct tn_goal *g, const struct tn_observation *o)
              stable && g->from_spec ? stable->revision : "");
     g->from_count = g->from_spec ? count : 0;
     free(g->from_secrets);
-    g->from_secrets = g->from_spec ? tn_strdup(stable->secrets) : NULL;
+    g->from_secrets = stable && g->from_spec ? tn_strdup(stable->secrets) : NULL;
     if (g->from_spec && count < all && g->plan_service)
         g->from_count = count > g->plan_service->replicas ? count : g->plan_service->replicas;
 }
@@ -255,6 +255,11 @@ static void add_field(struct tn_change *c, const char *group, const char *key, c
     };
 }
 
+static bool is_map(const json_t *j)
+{
+    return j && json_typeof(j) == JSON_OBJECT;
+}
+
 /* Maps are compared key by key, everything else as a whole. */
 static void compare(struct tn_change *c, const char *group, const json_t *from, const json_t *to)
 {
@@ -268,7 +273,7 @@ static void compare(struct tn_change *c, const char *group, const json_t *from, 
         const json_t *a = json_object_get(from, key), *b = json_object_get(to, key);
         if (a && b && json_equal(a, b))
             continue;
-        if (!group && ((a && json_is_object(a)) || (b && json_is_object(b))))
+        if (!group && (is_map(a) || is_map(b)))
             compare(c, key, a, b);
         else
             add_field(c, group, key, a, b);
@@ -437,7 +442,7 @@ struct tn_changes *tn_session_diff(struct tn_session *s, const struct tn_selecti
     struct tn_changes *all = tn_alloc(sizeof(*all));
     all->goals = tn_goals_new("deploy");
     struct tn_observation *worlds = tn_alloc((s->plan->n_clusters + 1) * sizeof(*worlds));
-    const struct tn_service **order = tn_alloc((s->plan->n_services + 1) * sizeof(*order));
+    const struct tn_service **order = tn_alloc((s->plan->n_services + 1) * sizeof(const struct tn_service *));
     tn_plan_order(s->plan, order);
     int rc = tn_observe_all(s, worlds, err);
     for (size_t i = 0; rc >= 0 && i < s->plan->n_services; i++)

@@ -215,6 +215,9 @@ static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const c
 
 void tn_forget_hooks(struct tn_session *s)
 {
+    tn_autofree char *state_dir = tn_path_dir(tn_store_path(s->store));
+    tn_autofree char *dir = tn_format("%s/hooks/%s", state_dir, s->rollout);
+    tn_fs_remove_tree(dir, NULL);
     tn_autofree char *prefix = tn_format("hook-%s-", s->rollout);
     for (size_t i = 0; i < s->plan->n_clusters; i++) {
         struct tn_provider *p = s->sites[i].provider;

@@ -479,38 +479,47 @@ int64_t tn_lease_epoch(const struct tn_lease *l)
     return l->n ? l->seats[0].epoch : 0;
 }
 
+static json_t *seat_words(const struct seat *seat, const struct seat_view *v)
+{
+    bool is_held = v->claim && !v->free && !holder_is_dead_here(v->claim);
+    json_t *goal = left_unfinished(v);
+    json_t *out =
+        json_pack("{s:b,s:I,s:s*,s:s*,s:s,s:s,s:I,s:s,s:o*}", "held", is_held, "epoch", (json_int_t)v->epoch,
+                  "holder", json_string_value(json_object_get(v->claim, "holder_name")), "since",
+                  json_string_value(json_object_get(v->claim, "since")), "rollout",
+                  text_of(goal      ? goal
+                          : v->free ? v->free
+                                    : v->claim,
+                          "rollout"),
+                  "state",
+                  v->free   ? text_of(v->free, "state")
+                  : is_held ? "running"
+                            : "dead",
+                  "pid", json_integer_value(json_object_get(v->claim, "pid")), "on",
+                  provider_of(seat)->host_names[seat->host], "unfinished", goal);
+    return out ? out : json_object();
+}
+
+/* Of several engines the one that tells most: an unfinished goal before none. */
 json_t *tn_lease_look(struct tn_session *s, struct tn_error **err)
 {
     struct tn_lease *l = lease_new(s);
-    json_t *out = NULL, *where = json_array();
-    bool failed = false;
-    for (size_t i = 0; i < l->n && !failed; i++) {
+    json_t *out = NULL;
+    int rc = TN_OK;
+    for (size_t i = 0; i < l->n && rc >= 0; i++) {
         struct seat_view v = {0};
-        failed = look_at(l, &l->seats[i], &v, err) < 0;
-        if (!failed && v.epoch) {
-            bool is_held = v.claim && !v.free && !holder_is_dead_here(v.claim);
-            json_t *goal = left_unfinished(&v);
-            bool richer = !out || (goal && !json_object_get(out, "unfinished"));
-            if (richer) {
-                json_decref(out);
-                out = json_pack(
-                    "{s:b,s:I,s:s*,s:s*,s:s*,s:s*,s:I,s:s*,s:O*}", "held", is_held, "epoch",
-                    (json_int_t)v.epoch, "holder", json_string_value(json_object_get(v.claim, "holder_name")),
-                    "since", json_string_value(json_object_get(v.claim, "since")), "rollout",
-                    goal ? text_of(goal, "rollout") : text_of(v.free ? v.free : v.claim, "rollout"), "state",
-                    v.free    ? text_of(v.free, "state")
-                    : is_held ? "running"
-                              : "dead",
-                    "pid", json_integer_value(json_object_get(v.claim, "pid")), "on",
-                    provider_of(&l->seats[i])->host_names[l->seats[i].host], "unfinished", goal);
-            }
-            json_decref(goal);
+        rc = look_at(l, &l->seats[i], &v, err);
+        json_t *words = rc >= 0 && v.epoch ? seat_words(&l->seats[i], &v) : NULL;
+        if (words &&
+            (!out || (json_object_get(words, "unfinished") && !json_object_get(out, "unfinished")))) {
+            json_decref(out);
+            out = json_incref(words);
         }
+        json_decref(words);
         view_clear(&v);
     }
     lease_free(l);
-    json_decref(where);
-    if (failed) {
+    if (rc < 0) {
         json_decref(out);
         return NULL;
     }

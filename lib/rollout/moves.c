@@ -33,29 +33,6 @@ struct tn_job {
     char *note;
 };
 
-static struct tn_instance copy_instance(const struct tn_instance *i)
-{
-    struct tn_instance c = {
-        .name = tn_strdup(i->name),
-        .id = tn_strdup(i->id),
-        .host = i->host,
-        .state = i->state,
-        .service = tn_strdup(i->service),
-        .revision = tn_strdup(i->revision),
-        .effect = tn_strdup(i->effect),
-        .spec = tn_strdup(i->spec),
-        .address = tn_strdup(i->address),
-        .restart_policy = tn_strdup(i->restart_policy),
-        .n_ports = i->n_ports,
-    };
-    c.ports = tn_alloc((i->n_ports + 1) * sizeof(*c.ports));
-    for (size_t k = 0; k < i->n_ports; k++) {
-        c.ports[k].name = tn_strdup(i->ports[k].name);
-        c.ports[k].host_port = i->ports[k].host_port;
-    }
-    return c;
-}
-
 static void job_free(struct tn_job *j)
 {
     for (size_t i = 0; i < j->n; i++)
@@ -76,9 +53,10 @@ static void job_back(struct tn_job *j)
     pthread_mutex_lock(&p->lock);
     j->next = p->done;
     p->done = j;
-    pthread_mutex_unlock(&p->lock);
-    ssize_t n = write(p->wake, &(uint64_t){1}, sizeof(uint64_t));
+    ssize_t n = write(p->wake, &(uint64_t){1},
+                      sizeof(uint64_t)); /* under the lock: afterwards the placement may be gone */
     (void)n;
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* ---- start ---- */
@@ -253,7 +231,7 @@ static int do_start(void *arg, struct tn_error **err)
             return rc;
         tn_error_clear(err);
         rc = pr->ops->start(pr, j->p->s->cancel, &st, err);
-        if (rc < 0)
+        if (rc < 0 && rc != TN_EBUSY) /* one that is somebody else's stays passed over */
             give_ports_back(j, &st);
         if (rc == TN_EBUSY && !has_fixed_port(j->p->goal->typed)) {
             ports++;
@@ -277,7 +255,7 @@ static int do_start(void *arg, struct tn_error **err)
 static int do_admit(void *arg, struct tn_error **err)
 {
     struct tn_job *j = arg;
-    const struct tn_instance **add = tn_alloc((j->n + 1) * sizeof(*add));
+    const struct tn_instance **add = tn_alloc((j->n + 1) * sizeof(const struct tn_instance *));
     for (size_t i = 0; i < j->n; i++)
         add[i] = &j->v[i];
     struct tn_edge_change c = {.add = add, .n_add = j->n, .exists = &j->world};
@@ -363,7 +341,7 @@ static struct tn_observation names_of(const struct tn_observation *o)
     struct tn_observation c = {0};
     for (size_t i = 0; i < o->n; i++) {
         TN_GROW(c.v, c.n, c.cap);
-        c.v[c.n++] = copy_instance(&o->v[i]);
+        c.v[c.n++] = tn_instance_copy(&o->v[i]);
     }
     return c;
 }
@@ -376,7 +354,7 @@ static struct tn_job *job_new(struct tn_placement *p, enum tn_move_kind kind, si
     j->number = ++p->number;
     j->began = tn_mono_ms();
     j->v = tn_alloc((room + 1) * sizeof(*j->v));
-    j->world = names_of(&p->world);
+    j->world = names_of(&p->all);
     return j;
 }
 
@@ -389,7 +367,7 @@ static void job_go(struct tn_placement *p, struct tn_job *j)
 
 static void add_member(struct tn_placement *p, struct tn_job *j, int index, enum tn_busy busy)
 {
-    j->v[j->n++] = copy_instance(&p->world.v[index]);
+    j->v[j->n++] = tn_instance_copy(&p->world.v[index]);
     tn_placement_tracked(p, p->world.v[index].name)->busy = busy;
 }
 
@@ -436,15 +414,19 @@ static void dispatch_one(struct tn_placement *p, const struct tn_move *m)
 static void dispatch_traffic(struct tn_placement *p, const struct tn_decision *d, enum tn_move_kind kind)
 {
     struct tn_job *j = NULL;
-    for (int i = 0; i < d->n_moves; i++) {
+    /* One change of traffic at a time: each is made from the world as it was seen, and must not undo a newer one. What is
+     * left out now is decided again at the next look. */
+    for (int i = 0; i < d->n_moves && !p->traffic_in_flight; i++) {
         if (d->moves[i].kind != kind)
             continue;
         if (!j)
             j = job_new(p, kind, (size_t)d->n_moves);
         add_member(p, j, d->moves[i].instance, kind == TN_MOVE_ADMIT ? TN_BUSY_ADMIT : TN_BUSY_DRAIN);
     }
-    if (j)
+    if (j) {
+        p->traffic_in_flight = true;
         job_go(p, j);
+    }
 }
 
 void tn_placement_dispatch(struct tn_placement *p, const struct tn_decision *d)
@@ -532,11 +514,8 @@ static void tell_error(struct tn_placement *p, const struct tn_job *j)
         p->stop_code = (enum tn_code)j->rc;
 }
 
-static void take_in(struct tn_placement *p, struct tn_job *j)
+static void note_members(struct tn_placement *p, const struct tn_job *j)
 {
-    p->in_flight--;
-    if (j->kind == TN_MOVE_START)
-        after_start(p, j);
     for (size_t i = 0; i < j->n; i++) {
         struct tn_tracked *t = tn_placement_tracked(p, j->v[i].name);
         t->busy = TN_IDLE;
@@ -544,19 +523,30 @@ static void take_in(struct tn_placement *p, struct tn_job *j)
             t->settled = true;
         if (j->rc >= 0 && j->kind == TN_MOVE_DRAIN)
             t->settled = false;
-        if (j->kind == TN_MOVE_ADMIT)
-            t->was_serving = t->was_serving || j->rc >= 0 || j->rc == TN_EUNKNOWN || j->rc == TN_ECANCELLED;
+        if (j->kind == TN_MOVE_ADMIT && (j->rc >= 0 || j->rc == TN_EUNKNOWN || j->rc == TN_ECANCELLED))
+            t->was_serving = true;
     }
+}
+
+static void take_in(struct tn_placement *p, struct tn_job *j)
+{
+    static void (*const told[])(struct tn_placement *, const struct tn_job *) = {
+        [TN_MOVE_START] = NULL,          [TN_MOVE_ADMIT] = after_traffic, [TN_MOVE_SETTLE] = after_settle,
+        [TN_MOVE_DRAIN] = after_traffic, [TN_MOVE_STOP] = after_stop,
+    };
+    p->in_flight--;
+    if (j->kind == TN_MOVE_START)
+        after_start(p, j);
     if (j->kind == TN_MOVE_ADMIT || j->kind == TN_MOVE_DRAIN)
-        after_traffic(p, j);
-    else if (j->kind == TN_MOVE_STOP)
-        after_stop(p, j);
-    else if (j->kind == TN_MOVE_SETTLE && j->rc >= 0)
-        after_settle(p, j);
-    if (j->rc < 0)
+        p->traffic_in_flight = false;
+    note_members(p, j);
+    if (j->rc < 0) {
         tell_error(p, j);
-    else
-        p->errors_in_a_row = 0;
+        return;
+    }
+    p->errors_in_a_row = 0;
+    if (told[j->kind])
+        told[j->kind](p, j);
 }
 
 void tn_placement_reap(struct tn_placement *p)

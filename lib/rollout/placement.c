@@ -89,6 +89,7 @@ void tn_placement_clear(struct tn_placement *p)
         free(p->names[i]);
     free(p->names);
     free(p->tracked);
+    tn_observation_clear(&p->all);
     tn_observation_clear(&p->world);
     tn_edge_views_clear(&p->views);
     tn_exposures_clear(&p->exposures);
@@ -333,7 +334,7 @@ static bool gives_up(struct tn_placement *p)
 static int do_traffic(void *arg, struct tn_error **err)
 {
     struct tn_placement *p = arg;
-    const struct tn_instance **add = tn_alloc((p->world.n + 1) * sizeof(*add));
+    const struct tn_instance **add = tn_alloc((p->world.n + 1) * sizeof(const struct tn_instance *));
     struct tn_edge_change c = {.add = add, .exists = &p->world};
     for (size_t i = 0; i < p->world.n; i++)
         if (p->obs[i].state == TN_I_READY && tn_exposures_hold(p->s, &p->exposures, p->world.v[i].name))

@@ -51,6 +51,7 @@ struct tn_placement {
     struct tn_strategy_memo memo;
     int64_t number; /* last effect */
 
+    struct tn_observation all;   /* of every service on the cluster: names and ports that are taken */
     struct tn_observation world; /* instances of this service only */
     struct tn_edge_views views;
     struct tn_tracked *tracked;
@@ -69,6 +70,7 @@ struct tn_placement {
     struct tn_job *done;
     int wake; /* eventfd: a job came back */
     int in_flight;
+    bool traffic_in_flight; /* an admit or a drain */
     uint32_t start_hosts[TN_MAX_INSTANCES];
     int starts;
 

@@ -423,6 +423,53 @@ static int somebody_finished(struct tn_session *s, const struct tn_rollout_start
     return TN_EXIT_OK;
 }
 
+/* One rollout from the moment on at which nothing has changed yet. */
+struct course {
+    struct tn_ran ahead, back;
+    bool turned;
+};
+
+static void go(struct tn_session *s, const struct tn_rollout_start *how, struct course *c)
+{
+    if (how->back) {
+        c->ahead.cause = tn_strdup("asked for");
+        c->turned = true;
+        go_back(s, how->goals, &c->back);
+        return;
+    }
+    forward(s, how->goals, how->hook, &c->ahead);
+    if (!c->ahead.failed)
+        return;
+    failure_hooks(s, how->goals);
+    bool back = c->ahead.aborted || c->ahead.on_failure == TN_ON_FAILURE_ROLLBACK;
+    c->turned = back && strcmp(how->goals->action, "destroy") != 0;
+    if (c->turned)
+        turn_round(s, how->goals, &c->ahead, &c->back);
+}
+
+static void settle_the_rest(struct tn_session *s, struct tn_goals *goals, struct course *c)
+{
+    if (c->ahead.done && goals->whole)
+        destroy_rest(s, &c->ahead);
+    if (!c->ahead.done && !(c->turned && c->back.done))
+        return;
+    remember(s, goals, !c->ahead.done);
+    forget_upstreams(s, goals, !c->ahead.done);
+}
+
+static int run_course(struct tn_session *s, const struct tn_rollout_start *how, struct tn_outcome *out)
+{
+    struct course c = {.ahead = {.least_serving = -1}, .back = {.least_serving = -1}};
+    go(s, how, &c);
+    settle_the_rest(s, how->goals, &c);
+    tn_outcome_from(s, how->goals, &c.ahead, c.turned ? &c.back : NULL, out);
+    int64_t downtime = c.ahead.downtime > c.back.downtime ? c.ahead.downtime : c.back.downtime;
+    end_run(s, how->goals, c.turned, downtime, out);
+    tn_ran_clear(&c.ahead);
+    tn_ran_clear(&c.back);
+    return out->exit_code;
+}
+
 static int run_with(struct tn_session *s, const struct tn_rollout_start *how, struct tn_outcome *out,
                     struct tn_error **err)
 {
@@ -440,38 +487,10 @@ static int run_with(struct tn_session *s, const struct tn_rollout_start *how, st
     if (get_ready(s, how, prior, err) < 0)
         return give_up(s, prior, err);
     const char *before = json_string_value(json_object_get(prior, "rollout"));
-    if (before && strcmp(before, s->rollout) != 0)
-        tn_store_rollout_end(s->store, before, "superseded", TN_EXIT_MIXED, NULL,
-                             NULL); /* where this store knows it */
+    if (before && strcmp(before, s->rollout) != 0) /* where this store knows it */
+        tn_store_rollout_end(s->store, before, "superseded", TN_EXIT_MIXED, NULL, NULL);
     json_decref(prior);
-    struct tn_ran ahead = {.least_serving = -1}, back = {.least_serving = -1};
-    bool turned = how->back;
-    if (how->back) {
-        ahead.cause = tn_strdup("asked for");
-        go_back(s, how->goals, &back);
-    } else {
-        forward(s, how->goals, how->hook, &ahead);
-        if (ahead.failed)
-            failure_hooks(s, how->goals);
-        turned = ahead.failed && (ahead.aborted || ahead.on_failure == TN_ON_FAILURE_ROLLBACK) &&
-                 strcmp(how->goals->action, "destroy") != 0;
-        if (turned)
-            turn_round(s, how->goals, &ahead, &back);
-    }
-    if (ahead.done && how->goals->whole)
-        destroy_rest(s, &ahead);
-    if (ahead.done) {
-        remember(s, how->goals, false);
-        forget_upstreams(s, how->goals, false);
-    } else if (turned && back.done) {
-        remember(s, how->goals, true);
-        forget_upstreams(s, how->goals, true);
-    }
-    tn_outcome_from(s, how->goals, &ahead, turned ? &back : NULL, out);
-    end_run(s, how->goals, turned, ahead.downtime > back.downtime ? ahead.downtime : back.downtime, out);
-    tn_ran_clear(&ahead);
-    tn_ran_clear(&back);
-    return out->exit_code;
+    return run_course(s, how, out);
 }
 
 int tn_run_rollout(struct tn_session *s, const struct tn_rollout_start *how, struct tn_outcome *out,

@@ -204,25 +204,9 @@ static bool somebody_rolls(struct tn_session *s)
     return held;
 }
 
-int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
-                        struct tn_outcome *out, struct tn_error **err)
+static int rollback_to_record(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
+                              struct tn_outcome *out, struct tn_error **err)
 {
-    if (!to && !o->dry_run && somebody_rolls(s)) /* going back is what the running deploy is told to do */
-        return tn_session_abort(s, o, out, err);
-    tn_autofree char *id = NULL;
-    struct tn_error *e = NULL;
-    json_t *goal = unfinished_goal(s, &id, &e);
-    if (e)
-        return tn_error_move(err, &e);
-    if (goal && !to) {
-        int rc = o->dry_run ? nothing(out, "dry run: nothing was changed")
-                            : finish(s, goal, id, true, NULL, o, out, err);
-        json_decref(goal);
-        return rc;
-    }
-    json_decref(goal);
-    if (goal)
-        return refuse_unfinished(s, err); /* --to over a half-rolled world would lose its way back */
     struct tn_goals *now = goals_of_world(s, &o->selection, "rollback", err);
     struct tn_goals *goals = tn_goals_new("rollback");
     int rc = now ? TN_OK : TN_EFAIL;
@@ -240,6 +224,25 @@ int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_de
     }
     struct tn_rollout_start how = {.goals = goals, .back = true, .lease_wait = lease_wait(s, o)};
     return tn_run_rollout(s, &how, out, err);
+}
+
+int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
+                        struct tn_outcome *out, struct tn_error **err)
+{
+    if (!to && !o->dry_run && somebody_rolls(s)) /* going back is what the running deploy is told to do */
+        return tn_session_abort(s, o, out, err);
+    tn_autofree char *id = NULL;
+    struct tn_error *e = NULL;
+    json_t *goal = unfinished_goal(s, &id, &e);
+    if (e)
+        return tn_error_move(err, &e);
+    if (!goal)
+        return rollback_to_record(s, to, o, out, err);
+    int rc = to ? refuse_unfinished(s, err) /* over a half-rolled world it would lose its way back */
+             : o->dry_run ? nothing(out, "dry run: nothing was changed")
+                          : finish(s, goal, id, true, NULL, o, out, err);
+    json_decref(goal);
+    return rc;
 }
 
 /* ---- the others ---- */

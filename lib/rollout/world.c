@@ -43,16 +43,15 @@ static int look_at_engine(struct tn_placement *p, struct tn_error **err)
         tn_observation_clear(&all);
         return rc;
     }
-    size_t kept = 0;
-    for (size_t i = 0; i < all.n; i++) {
-        if (tn_streq(all.v[i].service, p->goal->service))
-            all.v[kept++] = all.v[i];
-        else
-            tn_instance_clear(&all.v[i]);
-    }
-    all.n = kept;
     tn_observation_clear(&p->world);
-    p->world = all;
+    for (size_t i = 0; i < all.n; i++) {
+        if (!tn_streq(all.v[i].service, p->goal->service))
+            continue;
+        TN_GROW(p->world.v, p->world.n, p->world.cap);
+        p->world.v[p->world.n++] = tn_instance_copy(&all.v[i]);
+    }
+    tn_observation_clear(&p->all);
+    p->all = all;
     for (size_t h = 0; h < p->site->provider->n_hosts; h++)
         p->host_down[h] = h < all.n_hosts && !all.hosts[h].answered;
     return TN_OK;

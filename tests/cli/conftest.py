@@ -44,13 +44,9 @@ class Box:
         path.write_text(text)
         return path
 
-    def plan(self, name='web.yaml', **changes):
-        """A plan of tests/cli/plans as turnout.yaml, with `old=new` replacements of whole texts."""
-        text = (HERE / 'plans' / name).read_text()
-        for old, new in changes.items():
-            assert f'#{old}#' in text or old in text, old
-            text = text.replace(f'#{old}#', new) if f'#{old}#' in text else text.replace(old, new)
-        self.write('turnout.yaml', text)
+    def plan(self, name='web.yaml'):
+        """A plan of tests/cli/plans as turnout.yaml."""
+        self.write('turnout.yaml', (HERE / 'plans' / name).read_text())
 
     def json(self, name='world.json'):
         path = self.dir / name
@@ -83,6 +79,10 @@ class Box:
         for one in self.instances.values():
             count[one.get('version')] = count.get(one.get('version'), 0) + 1
         return count
+
+    def servers(self):
+        """Instances in the balancer; there they stand as INSTANCE.CLUSTER."""
+        return {name.rsplit('.', 1)[0] for name in self.json('edge.json')['traffic']['shop_web']['servers']}
 
     def log(self, name='world.json'):
         return self.json(name).get('log', [])

@@ -37,7 +37,7 @@ def check_floor(box, cut):
 def check_end(box, version):
     assert box.versions() == {version: 2}
     assert {one['policy'] for one in box.instances.values()} == {'unless-stopped'}
-    assert set(box.json('edge.json')['traffic']['shop_web']['servers']) == set(box.instances)
+    assert box.servers() == set(box.instances)
     effects = [one['labels']['turnout.effect'] for one in box.instances.values()]
     assert len(set(effects)) == 2, effects
     assert box.ok('resume', '--yes').out.startswith('nothing to resume')

@@ -149,7 +149,7 @@ def test_a_crashed_instance_is_replaced(box):
     box.ok('deploy', '--yes')
     assert len(box.instances) == 2 and kept in box.instances
     assert all(one['state'] == 'running' for one in box.instances.values())
-    assert set(box.json('edge.json')['traffic']['shop_web']['servers']) == set(box.instances)
+    assert box.servers() == set(box.instances)
 
 
 def test_weights_restart_nothing(box):
@@ -290,18 +290,20 @@ def test_timeout(box):
 def test_held_by_another(box, tmp_path):
     box.plan()
     box.ok('deploy', '--yes')
-    box.script(start={'latency_ms': 2000})
-    p = box.start('deploy', '--yes', '--var', 'tag=v2')
+    box.script(ready_after_ms={'v2': 60000})
+    p = box.start('deploy', '--yes', '--var', 'tag=v2', '--set', 'rollout.healthy_deadline=40s', '--set',
+                  'rollout.progress_deadline=50s')
     box.until(lambda: 'held by' in box.run('lease').out, 'the lease')
     other = {'TURNOUT_STATE': str(tmp_path / 'other'), 'TURNOUT_ACTOR': 'bob'}
     ended = box.deploy('v3', env=other)
     assert ended.code == 7, ended
     assert 'the lease is held by alice' in ended.err and '--lease-wait' in ended.err
-    for verb in ('rollback', 'restart', 'resume'):
+    for verb in ('restart', 'resume', 'destroy'):
         assert box.run(verb, '--yes', env=other).code == 7, verb
     assert f'held by alice since' in box.ok('lease', env=other).out
     assert 'is running: alice since' in box.ok('status', env=other).out
     assert box.run('wait', '--timeout', '100ms', env=other).code == 6
+    box.script()
     assert box.end(p).code == 0
     assert box.versions() == {'v2': 2}
 
@@ -318,14 +320,15 @@ def test_lease_wait(box):
 
 
 @pytest.mark.tsan
-def test_abort_ends_the_other_with_3(box):
+@pytest.mark.parametrize('verb', ['abort', 'rollback'])
+def test_abort_ends_the_other_with_3(box, verb):
     box.plan()
     box.ok('deploy', '--yes')
     box.script(ready_after_ms={'v2': 60000})
     p = box.start('deploy', '--yes', '--var', 'tag=v2', '--set', 'rollout.healthy_deadline=20s', '--set',
                   'rollout.progress_deadline=30s')
     box.until(lambda: box.versions().get('v2'), 'the first start')
-    assert 'abort was asked for' in box.ok('abort', '--yes').out
+    assert 'abort was asked for' in box.ok(verb, '--yes', env={'TURNOUT_STATE': 'other'}).out
     ended = box.end(p)
     assert ended.code == 3, ended
     assert box.versions() == {'v1': 2}
@@ -358,7 +361,7 @@ def test_three_revisions_converge(box):
     ended = box.deploy('v3')
     assert ended.code == 0, ended
     assert box.versions() == {'v3': 2}
-    assert set(box.json('edge.json')['traffic']['shop_web']['servers']) == set(box.instances)
+    assert box.servers() == set(box.instances)
     assert box.ok('resume', '--yes').out.startswith('nothing to resume')
     assert box.ok('deploy', '--yes', '--var', 'tag=v3').out.startswith('nothing to do')
 

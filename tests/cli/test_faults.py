@@ -12,8 +12,8 @@ from test_crash import BOB, check_end, check_floor
 SLOW = ('--set', 'rollout.healthy_deadline=10s', '--set', 'rollout.progress_deadline=20s')
 
 
-def serving(box, **plan):
-    box.plan(**plan)
+def serving(box):
+    box.plan()
     box.ok('deploy', '--yes')
     box.cut = len(box.log()), len(box.log('edge.json'))
 

@@ -51,17 +51,15 @@ def test_help_of(verb):
 def test_flags_that_are_accepted(box, verb):
     """Each flag of the program goes with exactly the verbs whose help names it. --help runs nothing, so it is asked
     with a wrong value, or with a plan that does not exist."""
+    values = {'--output': 'json', '--progress': 'plain', '--color': 'never', '--timeout': '1s', '--interval': '1s',
+              '--lease-wait': '1s'}
     for flag in ALL_FLAGS:
         if flag in ('--help', '--directory'):
             continue
-        ended = box.run(verb, '-C', '/nowhere', flag, '1')
+        ended = box.run(verb, '-C', '/nowhere', f'{flag}={values.get(flag, "1")}')
+        if 'takes no value' in ended.err:
+            ended = box.run(verb, '-C', '/nowhere', flag)
         refused = f"{flag} does not go with '{verb}'" in ended.err
-        if 'takes one of' in ended.err:
-            ended = box.run(verb, '-C', '/nowhere', flag, {'--output': 'json', '--progress': 'plain'}.get(flag, 'never'))
-            refused = f"{flag} does not go with '{verb}'" in ended.err
-        elif 'is no time' in ended.err:
-            ended = box.run(verb, '-C', '/nowhere', f'{flag}=1s')
-            refused = f"{flag} does not go with '{verb}'" in ended.err
         assert ended.code == 64, (flag, ended)
         assert refused == (flag not in FLAGS[verb]), (flag, ended)
         assert refused or "'/nowhere': no such folder" in ended.err, (flag, ended)

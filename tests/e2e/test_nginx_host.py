@@ -65,7 +65,7 @@ def test_rolling_update_under_load(world):
     before = nginx.asked()
     with (
         case.load(nginx.port, rate=250, ready_after=1000) as kept,
-        case.load(nginx.port, rate=100, keepalive=0, fresh=64) as fresh,
+        case.load(nginx.port, rate=100, keepalive=0, fresh=64, ready_after=400) as fresh,
         case.load(nginx.port, rate=100, retry_idle=True, ready_after=400) as retrying,
     ):
         run = case.deploy("v2")

@@ -58,9 +58,8 @@ def test_v2_replaces_v1_twin(case, unsafe):
     port, balancers = case.managed()
     case.plan(balancers=balancers)
     case.deploy("v1")
-    with case.load(port) as load:
-        run = case.deploy("v2", unsafe=unsafe, rc=None)
-    assert run.rc == 0, run
+    with case.load(port, paths=SLOW, rate=200) as load:
+        case.deploy("v2", unsafe=unsafe)
     assert load.lost > 0, "the twin must lose: " + load.summary()
 
 
@@ -255,7 +254,7 @@ def test_restart_replaces_all_with_the_same_revision(case):
     case.plan({"rollout": {"max_surge": 3}}, balancers=balancers)
     case.deploy()
     before = set(pids(case))
-    with case.load(port, paths=SLOW, rate=150) as load:
+    with case.load(port, paths="/,/slow?ms=300", rate=150) as load:
         case.deploy(verb="restart")
     check_alone(case, port, "v1", 3)
     assert not before & set(pids(case))
@@ -272,7 +271,7 @@ def test_three_revisions_converge(case):
     first.kill(signal.SIGKILL)
     first.wait()
     assert set(case.versions()) == {"v1", "v2"}
-    with case.load(port, paths=SLOW, rate=150) as load:
+    with case.load(port, paths="/,/slow?ms=300", rate=150) as load:
         case.deploy("v3", "--lease-wait=10s")
     check_alone(case, port, "v3", 3)
     load.check_nothing_lost("v3")
@@ -435,7 +434,7 @@ def test_on_failure_stop_and_pause(case, choice, code):
 def test_s20_deadline_per_placement(case):
     """S20: one service fails at its own deadline while the other still makes progress."""
     port, balancers = case.managed()
-    plan = {"rollout": {"healthy_deadline": "6s", "progress_deadline": "15s"}}
+    plan = {"rollout": {"healthy_deadline": "6s", "progress_deadline": "15s", "min_healthy_time": "100ms"}}
 
     def services(bad):
         a = {"env": {"SERVICE": "a", **({"HEALTH_STATUS": "503"} if bad else {})}, "replicas": 2, "rollout": {

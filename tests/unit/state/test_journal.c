@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -376,6 +377,51 @@ static void test_kill_9(void **state)
     }
 }
 
+/* 0 = all is well, else the line where it was not. */
+static int fill_the_disk(void)
+{
+    struct rlimit limit, none;
+    struct tn_error *err = NULL;
+    int64_t n = 0;
+    char *large = tn_alloc(200001);
+    memset(large, 'x', 200000);
+    struct tn_store *s = tn_store_open(store_dir, NULL);
+    struct tn_record r = store_record("r1", 1, "before"), big = store_record("r1", 2, large);
+    if (!s || tn_store_append(s, &r, NULL) < 0)
+        return __LINE__;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &none);
+    limit = (struct rlimit){100000, none.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    if (tn_store_append(s, &big, &err) != TN_EIO || !err || !strstr(err->message, "state store"))
+        return __LINE__;
+    tn_error_clear(&err);
+    setrlimit(RLIMIT_FSIZE, &none); /* somebody made room */
+    r.number = 2;
+    if (tn_store_append(s, &r, NULL) < 0)
+        return __LINE__;
+    if (tn_store_verify(s, &n, NULL) < 0 || n != 2)
+        return __LINE__;
+    tn_store_free(s);
+    free(large);
+    return 0;
+}
+
+/* A record that does not fit is an error, at once; what was there stays, and it goes on when there is room again. */
+static void test_disk_full(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(fill_the_disk() ? 1 : 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    tn_autofree char *verdict = store_verify();
+    assert_string_equal(verdict, "ok 2");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, store_dir_make, store_dir_remove)
 int main(void)
 {
@@ -394,6 +440,7 @@ int main(void)
         TEST(test_threads),
         TEST(test_two_stores_at_once),
         TEST(test_kill_9),
+        TEST(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

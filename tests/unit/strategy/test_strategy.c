@@ -77,6 +77,8 @@ static void test_scale(void **state)
         {"up", SPEC(.replicas = 4, .max_surge = 1), "Nr+ Nr+", "start@0 start@0"},
         {"up, surge 0", SPEC(.replicas = 4), "Nr+ Nr+", "start@0 start@0"},
         {"down: the youngest", SPEC(.replicas = 1), "Nr+ Nr+ Nr+", "drain2 drain1"},
+        {"down, while one may be away: only the surplus", SPEC(.replicas = 1, .max_unavailable = 1),
+         "Nr+ Nr+ Nr+", "drain2 drain1"},
         {"down: what does not serve goes first", SPEC(.replicas = 2), "Nr+ Nr-xd Nr+", "stop1"},
         {"down: others before the wanted ones", SPEC(.replicas = 2), "or+ Nr+ Nr+", "drain0"},
         {"down: a crashed one among them", SPEC(.replicas = 2, .max_failures = 1), "Nr+ Nf- Nr+", "stop1"},
@@ -175,6 +177,7 @@ static void test_a_stop_tried_again_is_no_second_failure(void **state)
     /* the engine refused the stop: the very same instance is seen again */
     w.v[3].counted = true;
     assert_string_equal(strategy_decide(&w), "stop3");
+    assert_int_equal(w.memo.failures, 1);
 }
 
 static void test_unknown(void **state)
