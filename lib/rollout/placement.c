@@ -96,6 +96,7 @@ void tn_placement_clear(struct tn_placement *p)
     free(p->gates);
     free(p->host_down);
     json_decref(p->told_world);
+    json_decref(p->admitted);
     close(p->wake);
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->preparing);
@@ -460,8 +461,38 @@ static void settle_traffic(struct tn_placement *p)
     tn_error_free(err);
 }
 
+static bool was_refused(const struct tn_records *all, const struct tn_record *intent)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (all->v[i].number == intent->number && strcmp(all->v[i].phase, "outcome") == 0 &&
+            strcmp(all->v[i].placement, intent->placement) == 0)
+            return json_object_get(all->v[i].detail, "error") != NULL;
+    return false; /* its end is not known */
+}
+
+/* Who was admitted, or may have been: from the journal, when this store has it. */
+static void read_admitted(struct tn_placement *p)
+{
+    struct tn_records all = {0};
+    if (p->number == 0 || tn_store_journal(p->s->store, p->s->rollout, &all, NULL) < 0)
+        return;
+    p->admitted = json_object();
+    for (size_t i = 0; i < all.n; i++) {
+        const struct tn_record *r = &all.v[i];
+        size_t k;
+        json_t *name;
+        if (strcmp(r->placement, p->goal->placement) != 0 || strcmp(r->phase, "intent") != 0 ||
+            strcmp(r->move, "admit") != 0 || was_refused(&all, r))
+            continue;
+        json_array_foreach(json_object_get(r->detail, "instances"), k, name)
+            json_object_set_new(p->admitted, json_string_value(name) ? json_string_value(name) : "", json_true());
+    }
+    tn_records_clear(&all);
+}
+
 void tn_placement_run(struct tn_placement *p)
 {
+    read_admitted(p);
     if (tn_placement_look(p, NULL) >= 0) {
         if (p->number > 0)
             tn_effect_probe_all(p, NULL); /* an earlier run left intents */

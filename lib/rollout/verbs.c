@@ -247,11 +247,38 @@ int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_de
 
 /* ---- the others ---- */
 
+/* Waits for a living holder to end: TN_EHELD when it does not in time. */
+static int wait_for_holder(struct tn_session *s, int64_t wait_ms, struct tn_error **err)
+{
+    int64_t give_up = tn_mono_ms() + wait_ms;
+    for (;;) {
+        json_t *look = tn_lease_look(s, err);
+        bool held = json_is_true(json_object_get(look, "held"));
+        const char *holder = json_string_value(json_object_get(look, "holder"));
+        const char *rollout = json_string_value(json_object_get(look, "rollout"));
+        int rc = look ? TN_OK : TN_EFAIL;
+        if (held && tn_mono_ms() >= give_up) {
+            rc = tn_error_set(err, TN_EHELD, "rollout %s is running: the lease is held by %s", rollout ? rollout : "?",
+                              holder ? holder : "?");
+            tn_error_hint(err, "there is nothing to resume while it runs; wait for it with --lease-wait=10m");
+        }
+        json_decref(look);
+        if (rc < 0 || !held)
+            return rc;
+        rc = tn_wait_fd(s->cancel, "the running rollout", -1, tn_mono_ms() + 200, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 int tn_session_resume(struct tn_session *s, const char *id, const char *hook,
                       const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
 {
     tn_autofree char *left = NULL;
     struct tn_error *e = NULL;
+    int held = wait_for_holder(s, lease_wait(s, o), err);
+    if (held < 0)
+        return held;
     json_t *goal = unfinished_goal(s, &left, &e);
     if (e)
         return tn_error_move(err, &e);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "turnout/fs.h"
@@ -20,6 +21,8 @@ struct tn_store {
     sqlite3 *db;
     char *path;
 };
+
+enum { SCHEMA = 1 };
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT);"
@@ -41,6 +44,13 @@ static const char schema[] =
     " environment TEXT NOT NULL, service TEXT NOT NULL, cluster TEXT NOT NULL, revision TEXT NOT NULL, "
     "rollout TEXT,"
     " spec TEXT NOT NULL, at INTEGER NOT NULL);";
+
+static bool disk_is_full(const char *path)
+{
+    struct statvfs fs;
+    tn_autofree char *dir = tn_path_dir(path);
+    return statvfs(dir, &fs) == 0 && fs.f_bavail == 0;
+}
 
 static int db_error(sqlite3 *db, const char *what, struct tn_error **err)
 {
@@ -227,6 +237,19 @@ static char *database_path(const char *where, struct tn_error **err)
     return tn_format("%s/turnout.db", where);
 }
 
+/* A store of a newer turnout may mean other things by the same words. */
+static int check_schema(struct tn_store *s, struct tn_error **err)
+{
+    store_autostmt *st = store_prepare(s->db, "SELECT CAST(value AS INTEGER) FROM meta WHERE key='schema'", err);
+    if (!st)
+        return TN_EIO;
+    int version = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
+    if (version == SCHEMA)
+        return TN_OK;
+    tn_error_set(err, TN_EIO, "state store '%s' has schema %d, this turnout knows %d", s->path, version, SCHEMA);
+    return tn_error_hint(err, "use the turnout that made it, or a newer one, or another state folder with --state");
+}
+
 static int open_database(struct tn_store *s, struct tn_error **err)
 {
     mode_t old = umask(077);
@@ -241,7 +264,11 @@ static int open_database(struct tn_store *s, struct tn_error **err)
         rc = sqlite3_exec(s->db, schema, NULL, NULL, NULL);
     umask(old);
     if (rc == SQLITE_OK)
-        return TN_OK;
+        return check_schema(s, err);
+    if (rc == SQLITE_FULL || disk_is_full(s->path)) {
+        tn_error_set(err, TN_EIO, "state store '%s': no space is left on its disk", s->path);
+        return tn_error_hint(err, "free some space, or name another state folder with --state or TURNOUT_STATE");
+    }
     tn_error_set(err, TN_EIO, "state store '%s': %s", s->path,
                  s->db ? sqlite3_errmsg(s->db) : "out of memory");
     return tn_error_hint(err, "name another state folder with --state or TURNOUT_STATE");

@@ -30,7 +30,7 @@ MOMENTS = {
 }
 RANDOM = {"deploy": 6, "rollback": 2, "destroy": 2}
 SWEEP = {"deploy": 120, "rollback": 40, "destroy": 30}
-LENGTH = {"deploy": 2.4, "rollback": 1.6, "destroy": 0.5}
+LENGTH = {"deploy": 2.4, "rollback": 1.6, "destroy": 0.25}
 
 
 class Observer:

@@ -8,7 +8,7 @@ from docker_support import copy_program, port_of, stable_part
 from support import ask, need, versions_served, wait_for
 
 # nginx asks the next server when one dies before it has answered a GET; an answer that has begun cannot be saved so.
-STREAMS = "/,/stream?chunks=15&ms=100"
+STREAMS = "/,/stream?chunks=40&ms=100"
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_rolling_under_load(boxed, box):
 def test_rolling_twin(boxed, box, unsafe):
     boxed.plan()
     box.deploy("v1")
-    with fresh_load(boxed, paths=STREAMS, rate=200) as load:
+    with fresh_load(boxed, paths=STREAMS, rate=60) as load:
         box.deploy("v2", unsafe=unsafe, rc=None)
     assert load.lost > 0, "the twin must lose: " + load.summary()
 
@@ -109,8 +109,7 @@ def test_clients_that_retry_once_lose_nothing(boxed, box):
     box.deploy("v1")
     with box.load(boxed.port, paths="/,/slow?ms=100", rate=200, retry_idle=True) as load:
         box.deploy("v2")
-        box.deploy("v2", verb="rollback")
-    boxed.alone("v1")
+    boxed.alone("v2")
     load.check_nothing_lost("v1", "v2")
 
 
@@ -147,11 +146,10 @@ def test_broken_config_of_the_user_is_found_by_the_test(boxed, box):
     box.deploy("v1")
     before, ids = boxed.owned.read_bytes(), box.ids()
     broken = boxed.dir / "conf.d/broken.conf"
-    broken.write_text("upstream nowhere { server does-not-resolve.invalid:80; }\n")
+    broken.write_text("upstream nowhere { server 127.0.0.1:1 no_such_option; }\n")
     run = box.turnout("deploy", "--yes", "--var", "tag=v2", "--progress", "plain", timeout=60)
-    print(run.err)
     assert run.rc in (1, 3), repr(run)
-    assert "does-not-resolve.invalid" in run.err, repr(run)
+    assert "no_such_option" in run.err, repr(run)
     assert boxed.owned.read_bytes() == before and box.ids() == ids
     assert versions_served(boxed.port) == {"v1"}
     broken.unlink()

@@ -91,7 +91,7 @@ def test_v2_replaces_v1_under_load(edge, box):
 def test_v2_replaces_v1_twin(managed, box, unsafe):
     managed.plan()
     box.deploy("v1")
-    with box.load(managed.port) as load:
+    with box.load(managed.port, paths=SLOW, rate=200) as load:
         box.deploy("v2", unsafe=unsafe, rc=None)
     assert load.lost > 0, "the twin must lose: " + load.summary()
 
@@ -206,7 +206,7 @@ def test_policy_is_no_until_confirmed_and_again_before_the_drain(managed, box):
 # ---- restarts in each phase of a rollout --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase,how", [("ready", "restart"), ("ready", "power-loss"), ("settle", "power-loss"), ("drain", "restart")])
+@pytest.mark.parametrize("phase,how", [("ready", "power-loss"), ("settle", "restart"), ("drain", "power-loss")])
 def test_engine_restart_in_a_phase(managed, box, phase, how):
     """Only what should serve comes back, on the same ports; then resume finishes."""
     edge, engine = managed, box.engine
@@ -359,16 +359,16 @@ def test_restart_replaces_all(managed, box):
 
 
 def test_three_revisions_converge(managed, box):
-    managed.plan()
+    managed.plan(replicas=2)
     box.deploy("v1")
     run = box.start("deploy", "--yes", "--progress", "json", "--var", "tag=v2")
     assert run.wait_event("stop")
     run.kill()
     run.wait()
     assert set(box.versions()) == {"v1", "v2"}
-    with box.load(managed.port, paths=SLOW, rate=150) as load:
+    with box.load(managed.port, paths="/slow?ms=300", rate=150) as load:
         box.deploy("v3", "--lease-wait=10s")
-    managed.alone("v3")
+    managed.alone("v3", 2)
     load.check_nothing_lost("v3")
 
 
@@ -398,7 +398,6 @@ def test_destroy_leaves_nothing_of_ours_and_everything_of_others(edge, box):
     networks = set(engine.networks())
     edge.plan(networks={network: {"aliases": ["web"]}}, volumes=[f"{box.app}data:/data"])
     box.deploy("v1")
-    box.deploy("v2")
     assert len(box.running()) == 4
     for _ in range(2):
         run = box.turnout("destroy", "--yes", "--confirm", box.app)
