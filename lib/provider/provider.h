@@ -71,7 +71,8 @@ struct tn_observation {
     size_t n, cap;
     struct {
         bool answered;
-        char *error; /* why not */
+        char *error;       /* why not */
+        enum tn_code code; /* TN_EAUTH: rights are missing; else TN_OK or how it failed */
     } * hosts;
     size_t n_hosts;
 };

@@ -47,7 +47,7 @@ static int check_answers(const struct tn_session *s, size_t i, const struct tn_o
     for (size_t h = 0; h < o->n_hosts; h++) {
         if (o->hosts[h].answered)
             continue;
-        tn_error_set(err, TN_EUNREACHABLE, "cluster '%s': host '%s' does not answer: %s",
+        tn_error_set(err, o->hosts[h].code == TN_EAUTH ? TN_EAUTH : TN_EUNREACHABLE, "cluster '%s': host '%s' does not answer: %s",
                      s->plan->clusters[i].name, s->sites[i].provider->host_names[h],
                      o->hosts[h].error ? o->hosts[h].error : "?");
         return tn_error_hint(

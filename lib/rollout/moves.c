@@ -241,8 +241,11 @@ static int do_start(void *arg, struct tn_error **err)
                             err && *err ? tn_error_message(*err) : "the name is in use");
             names++;
             sscanf(strrchr(st.name, '-'), "-%d", &number);
-            free(j->v[0].name);
+            char *taken = j->v[0].name;
             j->v[0].name = pick_name(j, number + 1);
+            if (strcmp(taken, j->reserved) != 0)
+                give_name_back(j->p, taken);
+            free(taken);
         } else {
             return rc;
         }

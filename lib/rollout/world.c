@@ -102,8 +102,23 @@ static void first_sight(struct tn_placement *p, struct tn_tracked *t, const stru
     json_decref(spec);
 }
 
+/* A start may have taken another name than it set out with. */
+static void mark_starting(struct tn_placement *p)
+{
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->n_names; i++) {
+        struct tn_tracked *t = tn_placement_tracked(p, p->names[i]);
+        if (t->busy == TN_IDLE) {
+            t->busy = TN_BUSY_START;
+            t->by_this_run = true;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void forget_absent(struct tn_placement *p, int64_t now)
 {
+    mark_starting(p);
     for (size_t i = 0; i < p->n_tracked; i++)
         p->tracked[i].present = false;
     for (size_t i = 0; i < p->world.n; i++) {

@@ -116,6 +116,7 @@ static void look_at_host(void *arg)
 static void take_over(struct tn_observation *out, struct look *l)
 {
     out->hosts[l->host].answered = l->code == TN_OK;
+    out->hosts[l->host].code = (enum tn_code)l->code;
     if (l->code != TN_OK) {
         out->hosts[l->host].error = tn_strdup(tn_error_message(l->err));
     } else {
