@@ -13,12 +13,12 @@ cd "$(dirname "$0")/.." || exit 2
 table="
 build        240  first
 unit         60   cpu
-cli          120  cpu
+cli          300  cpu
 corpus       120  cpu
 asan-build   150  cpu
-asan         240  cpu
+asan         600  cpu
 tsan-build   120  cpu
-tsan         240  cpu
+tsan         300  cpu
 valgrind     240  cpu
 sim          240  cpu
 e2e          1500 engines

@@ -47,9 +47,9 @@ static int check_answers(const struct tn_session *s, size_t i, const struct tn_o
     for (size_t h = 0; h < o->n_hosts; h++) {
         if (o->hosts[h].answered)
             continue;
-        tn_error_set(err, o->hosts[h].code == TN_EAUTH ? TN_EAUTH : TN_EUNREACHABLE, "cluster '%s': host '%s' does not answer: %s",
-                     s->plan->clusters[i].name, s->sites[i].provider->host_names[h],
-                     o->hosts[h].error ? o->hosts[h].error : "?");
+        tn_error_set(err, o->hosts[h].code == TN_EAUTH ? TN_EAUTH : TN_EUNREACHABLE,
+                     "cluster '%s': host '%s' does not answer: %s", s->plan->clusters[i].name,
+                     s->sites[i].provider->host_names[h], o->hosts[h].error ? o->hosts[h].error : "?");
         return tn_error_hint(
             err, "what runs there is unknown, so nothing is changed; is the engine up, and may this "
                  "user reach it? turnout doctor");

@@ -479,6 +479,34 @@ int64_t tn_lease_epoch(const struct tn_lease *l)
     return l->n ? l->seats[0].epoch : 0;
 }
 
+/* The seat's own answer: watches a stranger's claim until it beats or the TTL is over. */
+static int seat_is_alive(struct tn_lease *l, const struct seat *seat, struct tn_error **err)
+{
+    struct watch w = {.epoch = -1, .beat = -1, .changed = tn_mono_ms()};
+    for (;;) {
+        struct seat_view v = {0};
+        int rc = look_at(l, seat, &v, err);
+        bool dead = rc >= 0 && (is_free(&v) || watch_says_dead(l, &w, &v));
+        bool lives = rc >= 0 && !dead && (w.alive || holder_lives_here(v.claim));
+        view_clear(&v);
+        if (rc < 0 || dead || lives)
+            return rc < 0 ? rc : lives;
+        rc = tn_wait_fd(l->s->cancel, "a sign of life of the lease's holder", -1, tn_mono_ms() + 100, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+int tn_lease_is_alive(struct tn_session *s, struct tn_error **err)
+{
+    struct tn_lease *l = lease_new(s);
+    int rc = 0;
+    for (size_t i = 0; i < l->n && rc == 0; i++)
+        rc = seat_is_alive(l, &l->seats[i], err);
+    lease_free(l);
+    return rc;
+}
+
 static json_t *seat_words(const struct seat *seat, const struct seat_view *v)
 {
     bool is_held = v->claim && !v->free && !holder_is_dead_here(v->claim);

@@ -33,7 +33,10 @@ void tn_lease_turn(struct tn_lease *l);
 /* A wish of another operator to the running deploy: "abort" or NULL. */
 bool tn_lease_abort_asked(struct tn_lease *l);
 int64_t tn_lease_epoch(const struct tn_lease *l);
-/* What stands in the target now: {"held":bool,"holder":…,"since":…,"rollout":…,"unfinished":goal|null,"epoch":n}. */
+/* 1: somebody holds it and lives; 0: free, or its holder is dead; or an error. A holder on another machine is watched for
+ * up to the TTL: no beat in that time is death. */
+int tn_lease_is_alive(struct tn_session *s, struct tn_error **err);
+/* What stands in the target now ("held" = not given back; whether its holder lives is only known of this machine): {"held":bool,"holder":…,"since":…,"rollout":…,"unfinished":goal|null,"epoch":n}. */
 json_t *tn_lease_look(struct tn_session *s, struct tn_error **err);
 /* Leaves a wish for the holder. */
 int tn_lease_ask_abort(struct tn_session *s, struct tn_error **err);

@@ -49,8 +49,9 @@ struct tn_placement {
     struct tn_exposures exposures;
     struct tn_strategy_spec spec;
     struct tn_strategy_memo memo;
-    int64_t number;   /* last effect */
-    json_t *admitted; /* instances that a balancer was told of by this rollout, by its journal; NULL = not known */
+    int64_t number; /* last effect */
+    json_t *
+        admitted; /* instances that a balancer was told of by this rollout, by its journal; NULL = not known */
 
     struct tn_observation all;   /* of every service on the cluster: names and ports that are taken */
     struct tn_observation world; /* instances of this service only */

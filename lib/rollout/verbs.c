@@ -43,13 +43,12 @@ static struct tn_goals *wanted_goals(struct tn_session *s, const struct tn_chang
 /* A goal left unfinished in the target (a living run's is none); NULL and no error when there is none. */
 static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error **err)
 {
-    json_t *look = tn_lease_look(s, err);
+    int alive = tn_lease_is_alive(s, err);
+    json_t *look = alive == 0 ? tn_lease_look(s, err) : NULL;
     if (!look)
         return NULL;
-    json_t *goal = json_is_true(json_object_get(look, "held")) ? NULL : json_object_get(look, "unfinished");
-    const char *rollout = json_string_value(json_object_get(look, "rollout"));
-    json_incref(goal);
-    *id = tn_strdup(rollout);
+    json_t *goal = json_incref(json_object_get(look, "unfinished"));
+    *id = tn_strdup(json_string_value(json_object_get(look, "rollout")));
     json_decref(look);
     return goal;
 }
@@ -88,6 +87,19 @@ static int refuse_unfinished(struct tn_session *s, struct tn_error **err)
     return tn_error_hint(err, "first: turnout resume, or: turnout rollback");
 }
 
+/* Does this store know of a rollout that has not ended? Asks no engine. */
+static bool last_is_open(struct tn_session *s)
+{
+    static const char *const ended[] = {"done", "rolled_back", "failed", "superseded"};
+    struct tn_rollout_rows rows = {0};
+    bool open =
+        tn_store_rollouts(s->store, s->plan->name, s->plan->environment, 1, &rows, NULL) >= 0 && rows.n == 1;
+    for (size_t i = 0; open && i < TN_COUNT(ended); i++)
+        open = strcmp(rows.v[0].state, ended[i]) != 0;
+    tn_rollout_rows_clear(&rows);
+    return open;
+}
+
 int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const struct tn_deploy_options *o,
                       struct tn_outcome *out, struct tn_error **err)
 {
@@ -96,6 +108,8 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
         if (rc < 0)
             return rc;
     }
+    if (!c->any && !o->dry_run && last_is_open(s))
+        return tn_session_resume(s, NULL, NULL, o, out, err); /* all is there; what is left is to end it */
     if (!c->any)
         return nothing(out, "nothing to do: everything is as the plan wants it");
     if (o->dry_run)
@@ -198,10 +212,7 @@ static int finish(struct tn_session *s, const json_t *goal, const char *id, bool
 
 static bool somebody_rolls(struct tn_session *s)
 {
-    json_t *look = tn_lease_look(s, NULL);
-    bool held = json_is_true(json_object_get(look, "held"));
-    json_decref(look);
-    return held;
+    return tn_lease_is_alive(s, NULL) == 1;
 }
 
 static int rollback_to_record(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
@@ -247,24 +258,28 @@ int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_de
 
 /* ---- the others ---- */
 
+static int tell_holder(struct tn_session *s, struct tn_error **err)
+{
+    json_t *look = tn_lease_look(s, NULL);
+    const char *holder = json_string_value(json_object_get(look, "holder"));
+    const char *since = json_string_value(json_object_get(look, "since"));
+    const char *rollout = json_string_value(json_object_get(look, "rollout"));
+    tn_error_set(err, TN_EHELD, "rollout %s is running: the lease is held by %s since %s",
+                 rollout ? rollout : "?", holder ? holder : "?", since ? since : "?");
+    json_decref(look);
+    return tn_error_hint(err, "there is nothing to resume while it runs; wait for it with --lease-wait=10m");
+}
+
 /* Waits for a living holder to end: TN_EHELD when it does not in time. */
 static int wait_for_holder(struct tn_session *s, int64_t wait_ms, struct tn_error **err)
 {
     int64_t give_up = tn_mono_ms() + wait_ms;
     for (;;) {
-        json_t *look = tn_lease_look(s, err);
-        bool held = json_is_true(json_object_get(look, "held"));
-        const char *holder = json_string_value(json_object_get(look, "holder"));
-        const char *rollout = json_string_value(json_object_get(look, "rollout"));
-        int rc = look ? TN_OK : TN_EFAIL;
-        if (held && tn_mono_ms() >= give_up) {
-            rc = tn_error_set(err, TN_EHELD, "rollout %s is running: the lease is held by %s", rollout ? rollout : "?",
-                              holder ? holder : "?");
-            tn_error_hint(err, "there is nothing to resume while it runs; wait for it with --lease-wait=10m");
-        }
-        json_decref(look);
-        if (rc < 0 || !held)
+        int rc = tn_lease_is_alive(s, err);
+        if (rc <= 0)
             return rc;
+        if (tn_mono_ms() >= give_up)
+            return tell_holder(s, err);
         rc = tn_wait_fd(s->cancel, "the running rollout", -1, tn_mono_ms() + 200, err);
         if (rc < 0)
             return rc;
@@ -348,10 +363,10 @@ int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, 
 int tn_session_abort(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
                      struct tn_error **err)
 {
-    json_t *look = tn_lease_look(s, err);
+    int held = tn_lease_is_alive(s, err);
+    json_t *look = held < 0 ? NULL : tn_lease_look(s, err);
     if (!look)
-        return TN_EFAIL;
-    bool held = json_is_true(json_object_get(look, "held"));
+        return held < 0 ? held : TN_EFAIL;
     bool unfinished = json_is_object(json_object_get(look, "unfinished"));
     json_decref(look);
     if (!held && !unfinished)

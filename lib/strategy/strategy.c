@@ -34,6 +34,19 @@ static bool serves(const struct tn_instance_obs *i)
            i->busy != TN_BUSY_STOP;
 }
 
+static int64_t min_healthy(const struct tn_strategy_spec *s)
+{
+    return s->direction == TN_BACK ? 0 : s->min_healthy_time;
+}
+
+/* Without a balancer nothing is admitted: a candidate is capacity once it has been ready for min_healthy_time. */
+static bool is_capacity(const struct tn_strategy_input *in, const struct tn_instance_obs *i)
+{
+    bool young = !in->spec->has_balancer && i->target && !i->settled &&
+                 in->now < i->ready_since + min_healthy(in->spec);
+    return serves(i) && !young;
+}
+
 /* Not ready in time is failed, too. */
 static bool has_failed(const struct tn_strategy_input *in, const struct tn_instance_obs *i)
 {
@@ -54,7 +67,7 @@ static void count_one(const struct tn_strategy_input *in, int index, struct cens
     c->exist++;
     c->busy += i->busy != TN_IDLE;
     c->unknown += i->state == TN_I_UNKNOWN;
-    c->available += serves(i);
+    c->available += is_capacity(in, i);
     if (!i->target) {
         c->other++;
     } else if (has_failed(in, i)) {
@@ -65,7 +78,7 @@ static void count_one(const struct tn_strategy_input *in, int index, struct cens
         }
     } else {
         c->target += i->busy != TN_BUSY_STOP && i->busy != TN_BUSY_DRAIN;
-        c->target_available += serves(i);
+        c->target_available += is_capacity(in, i);
         c->target_unsettled += !i->settled;
     }
 }
@@ -95,11 +108,6 @@ static bool planned(const struct tn_decision *out, int instance)
         if (out->moves[i].instance == instance)
             return true;
     return false;
-}
-
-static int64_t min_healthy(const struct tn_strategy_spec *s)
-{
-    return s->direction == TN_BACK ? 0 : s->min_healthy_time;
 }
 
 /* How many must serve. A service that is being recreated has no floor. */
@@ -244,7 +252,27 @@ static void clear_away(const struct tn_strategy_input *in, struct census *c, str
     }
 }
 
-/* The serving instance that leaves first: other revisions before the target, the younger before the older. */
+static int wanted_on(const struct tn_strategy_input *in, const struct tn_decision *out, uint32_t host)
+{
+    int n = 0;
+    for (int k = 0; k < in->n; k++)
+        n += in->v[k].target && in->v[k].host == host && serves(&in->v[k]) && !planned(out, k);
+    return n;
+}
+
+/* Of two serving ones: another revision before the target; of the target, from the host that has more of it, so that what
+ * stays is spread; then the younger. */
+static bool leaves_before(const struct tn_strategy_input *in, const struct tn_decision *out,
+                          const struct tn_instance_obs *a, const struct tn_instance_obs *b)
+{
+    if (a->target != b->target)
+        return !a->target;
+    int here = a->target ? wanted_on(in, out, a->host) : 0,
+        there = b->target ? wanted_on(in, out, b->host) : 0;
+    return here != there ? here > there : a->started > b->started;
+}
+
+/* The serving instance that leaves first. */
 static int next_to_leave(const struct tn_strategy_input *in, const struct census *c,
                          const struct tn_decision *out)
 {
@@ -253,8 +281,7 @@ static int next_to_leave(const struct tn_strategy_input *in, const struct census
         const struct tn_instance_obs *i = &in->v[k];
         if (!serves(i) || !may_leave(in, out, k, c->target - in->spec->replicas))
             continue;
-        const struct tn_instance_obs *b = best < 0 ? NULL : &in->v[best];
-        if (!b || (b->target && !i->target) || (b->target == i->target && i->started > b->started))
+        if (best < 0 || leaves_before(in, out, i, &in->v[best]))
             best = k;
     }
     return best;
@@ -273,7 +300,7 @@ static void reduce(const struct tn_strategy_input *in, struct census *c, const s
         take_out(in, k, out);
         if (out->n_moves == before)
             return; /* the list is full */
-        c->available--;
+        c->available -= is_capacity(in, &in->v[k]);
         c->target -= in->v[k].target;
     }
 }

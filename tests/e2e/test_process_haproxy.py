@@ -1,6 +1,5 @@
 """Processes behind a HAProxy that turnout runs: nothing is lost, only what differs is touched."""
 
-import os
 import signal
 
 import pytest
