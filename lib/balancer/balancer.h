@@ -32,7 +32,8 @@ struct tn_upstream {
     char *name; /* letters digits _ - . */
     char *service;
     char *host, *path; /* managed: route; NULL = everything */
-    bool unrouted;     /* managed: no route leads to it (its service left the plan); set by the caller each time */
+    bool
+        unrouted; /* managed: no route leads to it (its service left the plan); set by the caller each time */
     char *balance;
     int keepalive, max_fails; /* -1 unset */
     int64_t fail_timeout;     /* -1 unset */

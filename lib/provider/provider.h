@@ -62,7 +62,7 @@ struct tn_instance {
     char *restart_policy; /* as it is now */
 };
 void tn_instance_clear(struct tn_instance *i);
-struct tn_instance tn_instance_copy(const struct tn_instance *i); /* deep */
+struct tn_instance tn_instance_copy(const struct tn_instance *i);    /* deep */
 int tn_instance_port(const struct tn_instance *i, const char *name); /* NULL = the first; 0 when none */
 
 /* A cluster as observed. */

@@ -32,7 +32,8 @@ int tn_effect_run(const struct tn_effect *e, int (*do_it)(void *arg, struct tn_e
     if (rc < 0)
         return rc; /* no effect without a durable intent */
     struct tn_error *local = NULL;
-    rc = tn_lease_check(e->s->lease, &local); /* again: writing may have taken long, or we were stopped meanwhile */
+    rc = tn_lease_check(e->s->lease,
+                        &local); /* again: writing may have taken long, or we were stopped meanwhile */
     if (rc >= 0)
         rc = do_it(arg, &local);
     json_t *detail = rc < 0 ? json_pack("{s:s,s:o}", "error", tn_code_name((enum tn_code)rc), "message",

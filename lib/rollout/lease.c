@@ -1,4 +1,4 @@
-#include "lib/rollout/lease.h"
+#include "lib/rollout/lease_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,38 +19,6 @@
 #include "turnout/text.h"
 #include "lib/rollout/session.h"
 
-/* One engine that holds the lease. */
-struct seat {
-    struct tn_site *site;
-    size_t host;
-    const char *id;
-    int64_t epoch; /* ours, 0 = not taken */
-    int64_t beat;
-};
-struct tn_lease {
-    struct tn_session *s;
-    struct seat *seats;
-    size_t n;
-    char key[13];
-    char holder[17];
-    char *rollout;
-    int64_t ttl;
-    pthread_t thread;
-    bool beating;
-    int wake; /* eventfd: the lease ends */
-    atomic_bool lost, abort_asked;
-    atomic_llong verified; /* monotonic ms of the last look that showed it to be ours */
-};
-
-/* What the documents of one engine say. */
-struct seat_view {
-    int64_t epoch; /* highest claim, 0 = none */
-    int64_t beat;
-    json_t *claim, *free; /* borrowed from docs */
-    bool abort, turned;
-    struct tn_docs docs;
-};
-
 static void lease_key(const struct tn_session *s, char out[13])
 {
     tn_autofree char *id = tn_format("%s\n%s", s->plan->name, s->plan->environment);
@@ -65,7 +33,7 @@ static int by_id(const void *a, const void *b)
     return strcmp(((const struct seat *)a)->id, ((const struct seat *)b)->id);
 }
 
-static struct tn_lease *lease_new(struct tn_session *s)
+struct tn_lease *lease_new(struct tn_session *s)
 {
     struct tn_lease *l = tn_alloc(sizeof(*l));
     l->s = s;
@@ -91,7 +59,7 @@ static struct tn_lease *lease_new(struct tn_session *s)
     return l;
 }
 
-static void lease_free(struct tn_lease *l)
+void lease_free(struct tn_lease *l)
 {
     close(l->wake);
     free(l->seats);
@@ -99,7 +67,7 @@ static void lease_free(struct tn_lease *l)
     free(l);
 }
 
-static struct tn_provider *provider_of(const struct seat *seat)
+struct tn_provider *lease_provider_of(const struct seat *seat)
 {
     return seat->site->provider;
 }
@@ -129,11 +97,11 @@ static void read_doc(struct seat_view *v, const char *rest, json_t *body)
         v->beat = beat;
 }
 
-static int look_at(const struct tn_lease *l, const struct seat *seat, struct seat_view *v,
-                   struct tn_error **err)
+int lease_look_at(const struct tn_lease *l, const struct seat *seat, struct seat_view *v,
+                  struct tn_error **err)
 {
     tn_autofree char *prefix = tn_format("lease-%s-", l->key);
-    struct tn_provider *p = provider_of(seat);
+    struct tn_provider *p = lease_provider_of(seat);
     int rc = p->ops->doc_list(p, l->s->cancel, seat->host, prefix, &v->docs, err);
     if (rc < 0)
         return tn_error_prefix(err, "lease on '%s'", p->host_names[seat->host]);
@@ -142,7 +110,7 @@ static int look_at(const struct tn_lease *l, const struct seat *seat, struct sea
     return TN_OK;
 }
 
-static void view_clear(struct seat_view *v)
+void lease_view_clear(struct seat_view *v)
 {
     tn_docs_clear(&v->docs);
     memset(v, 0, sizeof(*v));
@@ -172,7 +140,7 @@ static int64_t start_time_of(int64_t pid)
     return start;
 }
 
-static bool holder_is_dead_here(const json_t *claim)
+bool lease_holder_is_dead_here(const json_t *claim)
 {
     tn_autofree char *boot = this_boot();
     const char *theirs = json_string_value(json_object_get(claim, "boot"));
@@ -182,44 +150,38 @@ static bool holder_is_dead_here(const json_t *claim)
     return start_time_of(pid) != json_integer_value(json_object_get(claim, "start_time"));
 }
 
-static bool holder_lives_here(const json_t *claim)
+bool lease_holder_lives_here(const json_t *claim)
 {
     tn_autofree char *boot = this_boot();
     const char *theirs = json_string_value(json_object_get(claim, "boot"));
-    return theirs && strcmp(theirs, boot) == 0 && !holder_is_dead_here(claim);
+    return theirs && strcmp(theirs, boot) == 0 && !lease_holder_is_dead_here(claim);
 }
 
-static const char *text_of(const json_t *j, const char *key)
+const char *lease_text_of(const json_t *j, const char *key)
 {
     const char *t = json_string_value(json_object_get(j, key));
     return t ? t : "?";
 }
 
-static int held(const struct seat *seat, const json_t *claim, struct tn_error **err)
+int lease_held(const struct seat *seat, const json_t *claim, struct tn_error **err)
 {
     tn_error_set(err, TN_EHELD,
                  "the lease is held by %s (process %" PRId64 ") since %s for rollout %s, on '%s'",
-                 text_of(claim, "holder_name"), (int64_t)json_integer_value(json_object_get(claim, "pid")),
-                 text_of(claim, "since"), text_of(claim, "rollout"),
-                 provider_of(seat)->host_names[seat->host]);
+                 lease_text_of(claim, "holder_name"),
+                 (int64_t)json_integer_value(json_object_get(claim, "pid")), lease_text_of(claim, "since"),
+                 lease_text_of(claim, "rollout"), lease_provider_of(seat)->host_names[seat->host]);
     return tn_error_hint(
         err, "wait for it with --lease-wait=10m, or look: turnout lease; when its holder is dead, its "
              "lease expires by itself and the next deploy or resume takes over");
 }
 
-/* What was seen of a claim while it was watched. */
-struct watch {
-    int64_t epoch, beat, changed;
-    bool alive;
-};
-
-static bool is_free(const struct seat_view *v)
+bool lease_is_free(const struct seat_view *v)
 {
-    return v->epoch == 0 || !v->claim || v->free || holder_is_dead_here(v->claim);
+    return v->epoch == 0 || !v->claim || v->free || lease_holder_is_dead_here(v->claim);
 }
 
 /* True when nothing moved for the whole TTL. */
-static bool watch_says_dead(const struct tn_lease *l, struct watch *w, const struct seat_view *v)
+bool lease_watch_says_dead(const struct tn_lease *l, struct watch *w, const struct seat_view *v)
 {
     int64_t now = tn_mono_ms();
     if (v->epoch != w->epoch || v->beat != w->beat) {
@@ -237,13 +199,13 @@ static int wait_until_free(struct tn_lease *l, const struct seat *seat, int64_t 
 {
     struct watch w = {.epoch = -1, .beat = -1, .changed = tn_mono_ms()};
     for (;;) {
-        view_clear(v);
-        int rc = look_at(l, seat, v, err);
-        if (rc < 0 || is_free(v) || watch_says_dead(l, &w, v))
+        lease_view_clear(v);
+        int rc = lease_look_at(l, seat, v, err);
+        if (rc < 0 || lease_is_free(v) || lease_watch_says_dead(l, &w, v))
             return rc;
         int64_t now = tn_mono_ms();
-        if (now >= give_up && (w.alive || holder_lives_here(v->claim)))
-            return held(seat, v->claim, err);
+        if (now >= give_up && (w.alive || lease_holder_lives_here(v->claim)))
+            return lease_held(seat, v->claim, err);
         rc = tn_wait_fd(l->s->cancel, "the lease", -1, now + (l->ttl < 2000 ? l->ttl / 8 + 10 : 250), err);
         if (rc < 0)
             return rc;
@@ -265,7 +227,7 @@ static json_t *claim_body(const struct tn_lease *l, const json_t *goal)
 
 static void remove_old(struct tn_lease *l, const struct seat *seat, const struct seat_view *v, int64_t below)
 {
-    struct tn_provider *p = provider_of(seat);
+    struct tn_provider *p = lease_provider_of(seat);
     tn_autofree char *prefix = tn_format("lease-%s-", l->key);
     for (size_t i = 0; i < v->docs.n; i++)
         if (strtoll(v->docs.v[i].name + strlen(prefix), NULL, 10) < below)
@@ -273,7 +235,7 @@ static void remove_old(struct tn_lease *l, const struct seat *seat, const struct
 }
 
 /* The unfinished goal that a claim or its end tells of. */
-static json_t *left_unfinished(const struct seat_view *v)
+json_t *lease_left_unfinished(const struct seat_view *v)
 {
     json_t *goal = json_object_get(v->free ? v->free : v->claim, v->free ? "unfinished" : "goal");
     if (!json_is_object(goal))
@@ -289,12 +251,12 @@ static json_t *left_unfinished(const struct seat_view *v)
 static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, int64_t give_up,
                      json_t **prior, struct tn_error **err)
 {
-    struct tn_provider *p = provider_of(seat);
+    struct tn_provider *p = lease_provider_of(seat);
     for (;;) {
         struct seat_view v = {0};
         int rc = wait_until_free(l, seat, give_up, &v, err);
         if (rc < 0) {
-            view_clear(&v);
+            lease_view_clear(&v);
             return rc;
         }
         tn_autofree char *name = tn_format("lease-%s-%08" PRId64, l->key, v.epoch + 1);
@@ -305,14 +267,14 @@ static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, 
         if (rc >= 0) {
             seat->epoch = v.epoch + 1;
             if (!*prior)
-                *prior = left_unfinished(&v);
+                *prior = lease_left_unfinished(&v);
             if (v.claim && !v.free)
                 tn_session_tell(l->s, TN_EV_LEASE, NULL, NULL,
                                 "taken over from %s, whose run of %s ended without a word",
-                                text_of(v.claim, "holder_name"), text_of(v.claim, "rollout"));
+                                lease_text_of(v.claim, "holder_name"), lease_text_of(v.claim, "rollout"));
             remove_old(l, seat, &v, seat->epoch);
         }
-        view_clear(&v);
+        lease_view_clear(&v);
         if (rc != TN_EEXISTS)
             return rc < 0 ? tn_error_prefix(err, "lease on '%s'", p->host_names[seat->host]) : rc;
         tn_error_clear(err); /* somebody was first: look again */
@@ -322,16 +284,16 @@ static int take_seat(struct tn_lease *l, struct seat *seat, const json_t *goal, 
 /* Nothing is left to be told of: everything of ours goes, the claim last; with it the lease is free. */
 static void forget_seat(struct tn_lease *l, struct seat *seat)
 {
-    struct tn_provider *p = provider_of(seat);
+    struct tn_provider *p = lease_provider_of(seat);
     struct seat_view v = {0};
     tn_autofree char *claim = tn_format("lease-%s-%08" PRId64, l->key, seat->epoch);
-    if (look_at(l, seat, &v, NULL) >= 0 && v.epoch == seat->epoch)
+    if (lease_look_at(l, seat, &v, NULL) >= 0 && v.epoch == seat->epoch)
         for (size_t i = 0; i < v.docs.n; i++)
             if (strcmp(v.docs.v[i].name, claim) != 0)
                 p->ops->doc_remove(p, l->s->cancel, seat->host, v.docs.v[i].name, NULL);
     if (v.epoch == seat->epoch)
         p->ops->doc_remove(p, l->s->cancel, seat->host, claim, NULL);
-    view_clear(&v);
+    lease_view_clear(&v);
     seat->epoch = 0;
 }
 
@@ -339,7 +301,7 @@ static void release_seats(struct tn_lease *l, const char *state, const json_t *u
 {
     for (size_t i = 0; i < l->n; i++) {
         struct seat *seat = &l->seats[i];
-        struct tn_provider *p = provider_of(seat);
+        struct tn_provider *p = lease_provider_of(seat);
         if (!seat->epoch)
             continue;
         if (!state) {
@@ -364,13 +326,13 @@ static void release_seats(struct tn_lease *l, const char *state, const json_t *u
 /* One beat on one engine; false when the lease is not ours there any more. */
 static bool beat_once(struct tn_lease *l, struct seat *seat, bool *answered)
 {
-    struct tn_provider *p = provider_of(seat);
+    struct tn_provider *p = lease_provider_of(seat);
     struct seat_view v = {0};
     bool ours = true;
-    *answered = look_at(l, seat, &v, NULL) >= 0;
+    *answered = lease_look_at(l, seat, &v, NULL) >= 0;
     if (*answered) {
         ours = v.epoch == seat->epoch && v.claim && !v.free &&
-               strcmp(text_of(v.claim, "holder"), l->holder) == 0;
+               strcmp(lease_text_of(v.claim, "holder"), l->holder) == 0;
         if (v.abort)
             l->abort_asked = true;
     }
@@ -388,7 +350,7 @@ static bool beat_once(struct tn_lease *l, struct seat *seat, bool *answered)
         json_decref(existing);
         json_decref(body);
     }
-    view_clear(&v);
+    lease_view_clear(&v);
     return ours;
 }
 
@@ -460,7 +422,7 @@ int tn_lease_check(struct tn_lease *l, struct tn_error **err)
 void tn_lease_turn(struct tn_lease *l)
 {
     for (size_t i = 0; i < l->n; i++) {
-        struct tn_provider *p = provider_of(&l->seats[i]);
+        struct tn_provider *p = lease_provider_of(&l->seats[i]);
         tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-turned", l->key, l->seats[i].epoch);
         json_t *body = json_object(), *existing = NULL;
         p->ops->doc_create(p, l->s->cancel, l->seats[i].host, name, body, &existing, NULL);
@@ -477,128 +439,4 @@ bool tn_lease_abort_asked(struct tn_lease *l)
 int64_t tn_lease_epoch(const struct tn_lease *l)
 {
     return l->n ? l->seats[0].epoch : 0;
-}
-
-/* The seat's own answer: watches a stranger's claim until it beats or the TTL is over. */
-static int seat_is_alive(struct tn_lease *l, const struct seat *seat, struct tn_error **err)
-{
-    struct watch w = {.epoch = -1, .beat = -1, .changed = tn_mono_ms()};
-    for (;;) {
-        struct seat_view v = {0};
-        int rc = look_at(l, seat, &v, err);
-        bool dead = rc >= 0 && (is_free(&v) || watch_says_dead(l, &w, &v));
-        bool lives = rc >= 0 && !dead && (w.alive || holder_lives_here(v.claim));
-        view_clear(&v);
-        if (rc < 0 || dead || lives)
-            return rc < 0 ? rc : lives;
-        rc = tn_wait_fd(l->s->cancel, "a sign of life of the lease's holder", -1, tn_mono_ms() + 100, err);
-        if (rc < 0)
-            return rc;
-    }
-}
-
-int tn_lease_is_alive(struct tn_session *s, struct tn_error **err)
-{
-    struct tn_lease *l = lease_new(s);
-    int rc = 0;
-    for (size_t i = 0; i < l->n && rc == 0; i++)
-        rc = seat_is_alive(l, &l->seats[i], err);
-    lease_free(l);
-    return rc;
-}
-
-static json_t *seat_words(const struct seat *seat, const struct seat_view *v)
-{
-    bool is_held = v->claim && !v->free && !holder_is_dead_here(v->claim);
-    json_t *goal = left_unfinished(v);
-    json_t *out =
-        json_pack("{s:b,s:I,s:s*,s:s*,s:s,s:s,s:I,s:s,s:o*}", "held", is_held, "epoch", (json_int_t)v->epoch,
-                  "holder", json_string_value(json_object_get(v->claim, "holder_name")), "since",
-                  json_string_value(json_object_get(v->claim, "since")), "rollout",
-                  text_of(goal      ? goal
-                          : v->free ? v->free
-                                    : v->claim,
-                          "rollout"),
-                  "state",
-                  v->free   ? text_of(v->free, "state")
-                  : is_held ? "running"
-                            : "dead",
-                  "pid", json_integer_value(json_object_get(v->claim, "pid")), "on",
-                  provider_of(seat)->host_names[seat->host], "unfinished", goal);
-    return out ? out : json_object();
-}
-
-/* Of several engines the one that tells most: an unfinished goal before none. */
-json_t *tn_lease_look(struct tn_session *s, struct tn_error **err)
-{
-    struct tn_lease *l = lease_new(s);
-    json_t *out = NULL;
-    int rc = TN_OK;
-    for (size_t i = 0; i < l->n && rc >= 0; i++) {
-        struct seat_view v = {0};
-        rc = look_at(l, &l->seats[i], &v, err);
-        json_t *words = rc >= 0 && v.epoch ? seat_words(&l->seats[i], &v) : NULL;
-        if (words &&
-            (!out || (json_object_get(words, "unfinished") && !json_object_get(out, "unfinished")))) {
-            json_decref(out);
-            out = json_incref(words);
-        }
-        json_decref(words);
-        view_clear(&v);
-    }
-    lease_free(l);
-    if (rc < 0) {
-        json_decref(out);
-        return NULL;
-    }
-    return out ? out : json_pack("{s:b,s:i}", "held", 0, "epoch", 0);
-}
-
-/* Does `what` on every engine whose lease is held. */
-static int for_each_held(struct tn_session *s, const char *rollout, const char *suffix, struct tn_error **err)
-{
-    struct tn_lease *l = lease_new(s);
-    int rc = TN_OK, n = 0;
-    for (size_t i = 0; i < l->n && rc >= 0; i++) {
-        struct seat *seat = &l->seats[i];
-        struct tn_provider *p = provider_of(seat);
-        struct seat_view v = {0};
-        rc = look_at(l, seat, &v, err);
-        if (rc >= 0 && v.claim && !v.free) {
-            if (rollout && strcmp(text_of(v.claim, "rollout"), rollout) != 0) {
-                rc = held(seat, v.claim, err);
-                tn_error_prefix(err, "not released: '%s' is not its rollout", rollout);
-            } else {
-                tn_autofree char *name = tn_format("lease-%s-%08" PRId64 "-%s", l->key, v.epoch, suffix);
-                json_t *body =
-                    json_pack("{s:s,s:o,s:O*,s:s}", "state", "broken", "by", tn_json_text(s->actor),
-                              "unfinished", json_object_get(v.claim, "goal"), "rollout",
-                              text_of(v.claim, "rollout"));
-                json_t *existing = NULL;
-                rc = p->ops->doc_create(p, s->cancel, seat->host, name, body, &existing, err);
-                json_decref(existing);
-                json_decref(body);
-                if (rc == TN_EEXISTS) {
-                    tn_error_clear(err);
-                    rc = TN_OK;
-                }
-                n++;
-            }
-        }
-        view_clear(&v);
-    }
-    lease_free(l);
-    if (rc >= 0 && n == 0)
-        return tn_error_set(err, TN_ENOTFOUND, "nobody holds the lease");
-    return rc;
-}
-
-int tn_lease_ask_abort(struct tn_session *s, struct tn_error **err)
-{
-    return for_each_held(s, NULL, "abort", err);
-}
-
-int tn_lease_break(struct tn_session *s, const char *rollout, struct tn_error **err)
-{
-    return for_each_held(s, rollout, "free", err);
 }

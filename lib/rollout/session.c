@@ -126,6 +126,11 @@ static struct tn_host *edge_host(struct tn_session *s, const struct tn_balancer 
     if (!b->container)
         return tn_host_local();
     struct tn_site *site = tn_session_site(s, b->on);
+    if (!site) {
+        tn_error_set(err, TN_EPLAN, "balancer '%s': the plan has no cluster '%s'", b->name,
+                     b->on ? b->on : "?");
+        return NULL;
+    }
     if (!site->provider->ops->container_host) {
         tn_error_set(err, TN_EUNSUPPORTED, "balancer '%s': a %s cluster has no containers", b->name,
                      tn_cluster_kind_name(site->config->kind));

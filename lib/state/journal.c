@@ -62,10 +62,11 @@ static int last_hash(sqlite3 *db, char out[TN_SHA256_HEX], struct tn_error **err
 /* How long the journal is and how it ends, beside it: what was cut off its end is missed. */
 static int move_tip(sqlite3 *db, const char *hash, struct tn_error **err)
 {
-    sqlite3_stmt *st = store_prepare(db,
-                                     "INSERT INTO meta(key,value) VALUES('journal', json_array(1, ?1)) ON CONFLICT(key) DO"
-                                     " UPDATE SET value=json_array(json_extract(value,'$[0]')+1, ?1)",
-                                     err);
+    sqlite3_stmt *st =
+        store_prepare(db,
+                      "INSERT INTO meta(key,value) VALUES('journal', json_array(1, ?1)) ON CONFLICT(key) DO"
+                      " UPDATE SET value=json_array(json_extract(value,'$[0]')+1, ?1)",
+                      err);
     if (!st)
         return TN_EIO;
     store_bind_text(st, 1, hash);
@@ -76,15 +77,16 @@ static int move_tip(sqlite3 *db, const char *hash, struct tn_error **err)
 static int check_tip(sqlite3 *db, int64_t n, const char *last, struct tn_error **err)
 {
     store_autostmt *st = store_prepare(
-        db, "SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]') FROM meta WHERE key='journal'", err);
+        db, "SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]') FROM meta WHERE key='journal'",
+        err);
     if (!st)
         return TN_EIO;
     bool there = sqlite3_step(st) == SQLITE_ROW;
     int64_t count = there ? sqlite3_column_int64(st, 0) : 0;
     const char *hash = there ? (const char *)sqlite3_column_text(st, 1) : NULL;
     if (n < count)
-        return tn_error_set(err, TN_EPROTO, "journal: its end was cut off: %lld of %lld records are there", (long long)n,
-                            (long long)count);
+        return tn_error_set(err, TN_EPROTO, "journal: its end was cut off: %lld of %lld records are there",
+                            (long long)n, (long long)count);
     if (n > count || (n > 0 && (!hash || strcmp(hash, last) != 0)))
         return tn_error_set(err, TN_EPROTO, "journal: it does not end with the record that was written last");
     return TN_OK;

@@ -240,14 +240,17 @@ static char *database_path(const char *where, struct tn_error **err)
 /* A store of a newer turnout may mean other things by the same words. */
 static int check_schema(struct tn_store *s, struct tn_error **err)
 {
-    store_autostmt *st = store_prepare(s->db, "SELECT CAST(value AS INTEGER) FROM meta WHERE key='schema'", err);
+    store_autostmt *st =
+        store_prepare(s->db, "SELECT CAST(value AS INTEGER) FROM meta WHERE key='schema'", err);
     if (!st)
         return TN_EIO;
     int version = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
     if (version == SCHEMA)
         return TN_OK;
-    tn_error_set(err, TN_EIO, "state store '%s' has schema %d, this turnout knows %d", s->path, version, SCHEMA);
-    return tn_error_hint(err, "use the turnout that made it, or a newer one, or another state folder with --state");
+    tn_error_set(err, TN_EIO, "state store '%s' has schema %d, this turnout knows %d", s->path, version,
+                 SCHEMA);
+    return tn_error_hint(
+        err, "use the turnout that made it, or a newer one, or another state folder with --state");
 }
 
 static int open_database(struct tn_store *s, struct tn_error **err)
@@ -267,7 +270,8 @@ static int open_database(struct tn_store *s, struct tn_error **err)
         return check_schema(s, err);
     if (rc == SQLITE_FULL || disk_is_full(s->path)) {
         tn_error_set(err, TN_EIO, "state store '%s': no space is left on its disk", s->path);
-        return tn_error_hint(err, "free some space, or name another state folder with --state or TURNOUT_STATE");
+        return tn_error_hint(err,
+                             "free some space, or name another state folder with --state or TURNOUT_STATE");
     }
     tn_error_set(err, TN_EIO, "state store '%s': %s", s->path,
                  s->db ? sqlite3_errmsg(s->db) : "out of memory");

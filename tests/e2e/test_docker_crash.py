@@ -106,7 +106,7 @@ def combinations():
                 yield pytest.param(call, side, state, marks=marks, id=f"{call}-{side}-{state}")
 
 
-@pytest.mark.parametrize("call,side,state", combinations())
+@pytest.mark.parametrize("call,side,state", list(combinations()))
 def test_killed_around_a_call(box, call, side, state):
     proxy = box.proxy()
     box.url = proxy.url

@@ -285,7 +285,8 @@ int tn_nginx_differs(struct tn_balancer_driver *b, struct tn_cancel *c, const st
 {
     struct change ch = {
         .n = tn_nginx_of(b), .c = c, .want = want, .text = TN_BUF_INIT(TN_NGINX_FILE_MAX + 1)};
-    int rc = tn_nginx_find_asker(ch.n, c, err); /* before anything starts it is better known that nobody can ask */
+    int rc =
+        tn_nginx_find_asker(ch.n, c, err); /* before anything starts it is better known that nobody can ask */
     if (rc == TN_OK)
         rc = prepare(&ch, false, err);
     if (rc == TN_OK)
