@@ -58,7 +58,10 @@ char *cli_status_text(const json_t *status, const struct cli_options *o, size_t 
                       text_of(status, "app"), text_of(one, "service"), cli_paint(color, "0"),
                       text_of(one, "cluster"), int_of(one, "serving"), int_of(one, "wanted"),
                       json_is_true(json_object_get(one, "in_plan")) ? "" : "   (not in the plan any more)");
-        json_array_foreach(json_object_get(one, "instances"), k, inst) add_instance(&b, inst, color);
+        json_array_foreach(json_object_get(one, "instances"), k, inst)
+        {
+            add_instance(&b, inst, color);
+        }
         if (json_object_get(one, "error")) {
             tn_autofree char *e = cli_clean(text_of(one, "error"));
             tn_buf_printf(&b, "  %s %s\n", cli_sign(SIGN_WARNING), e);
@@ -91,8 +94,14 @@ static json_t *clean_texts(json_t *j)
         json_string_set(j, clean);
     }
     void *next;
-    json_object_foreach_safe(j, next, key, value) clean_texts(value);
-    json_array_foreach(j, i, value) clean_texts(value);
+    json_object_foreach_safe(j, next, key, value)
+    {
+        clean_texts(value);
+    }
+    json_array_foreach(j, i, value)
+    {
+        clean_texts(value);
+    }
     return j;
 }
 
@@ -144,8 +153,11 @@ static bool all_serve(const json_t *status)
     {
         if (int_of(one, "serving") != int_of(one, "wanted"))
             return false;
-        json_array_foreach(json_object_get(one, "instances"), k,
-                           inst) if (!good_state(text_of(inst, "state"))) return false;
+        json_array_foreach(json_object_get(one, "instances"), k, inst)
+        {
+            if (!good_state(text_of(inst, "state")))
+                return false;
+        }
     }
     return true;
 }
@@ -308,7 +320,10 @@ int cmd_history(const struct cli_options *o)
     } else {
         size_t i;
         json_t *r;
-        json_array_foreach(rows, i, r) print_history_row(r);
+        json_array_foreach(rows, i, r)
+        {
+            print_history_row(r);
+        }
     }
     json_decref(rows);
     tn_plan_free(plan);
@@ -347,7 +362,10 @@ int cmd_show(const struct cli_options *o)
     tn_autofree char *cause = cli_clean(text_of(json_object_get(r, "result"), "cause"));
     if (*cause)
         printf("  cause: %s\n", cause);
-    json_array_foreach(json_object_get(r, "effects"), i, e) print_effect(e);
+    json_array_foreach(json_object_get(r, "effects"), i, e)
+    {
+        print_effect(e);
+    }
     json_decref(r);
     return 0;
 }
@@ -446,8 +464,10 @@ int cmd_prune(const struct cli_options *o)
         size_t i;
         json_t *one;
         json_array_foreach(json_object_get(j, "removed"), i, one)
+        {
             printf("%s %s %s\n", text_of(one, "kind"), text_of(one, "service"),
                    *text_of(one, "name") ? text_of(one, "name") : text_of(one, "revision"));
+        }
         printf("%zu %s\n", json_array_size(json_object_get(j, "removed")),
                o->dry_run ? "would be removed" : "removed");
     }

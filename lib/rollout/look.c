@@ -408,10 +408,10 @@ int tn_session_exec(struct tn_session *s, const struct tn_selection *sel, const 
             find_newest(s, c, &worlds[c], sel, instance, &best, &site);
     }
     struct tn_run_result r = {0};
-    if (rc >= 0 && (!best || !site))
-        rc = tn_error_set(err, TN_ENOTFOUND, "no running instance of that name or service");
-    if (rc >= 0)
+    if (rc >= 0 && best && site)
         rc = site->provider->ops->exec(site->provider, s->cancel, best, argv, EXEC_LIMIT, &r, err);
+    else if (rc >= 0)
+        rc = tn_error_set(err, TN_ENOTFOUND, "no running instance of that name or service");
     if (rc >= 0) {
         *out_text = tn_buf_take(&r.out);
         *err_text = tn_buf_take(&r.err_text);

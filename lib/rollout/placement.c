@@ -484,8 +484,11 @@ static void read_admitted(struct tn_placement *p)
         if (strcmp(r->placement, p->goal->placement) != 0 || strcmp(r->phase, "intent") != 0 ||
             strcmp(r->move, "admit") != 0 || was_refused(&all, r))
             continue;
-        json_array_foreach(json_object_get(r->detail, "instances"), k, name) json_object_set_new(
-            p->admitted, json_string_value(name) ? json_string_value(name) : "", json_true());
+        json_array_foreach(json_object_get(r->detail, "instances"), k, name)
+        {
+            json_object_set_new(p->admitted, json_string_value(name) ? json_string_value(name) : "",
+                                json_true());
+        }
     }
     tn_records_clear(&all);
 }
