@@ -114,6 +114,8 @@ struct cli_context {
     struct tn_cancel *cancel;
     struct cli_sink *sink;
 };
+/* What the command line says of the plan. Borrowed. */
+struct tn_plan_options cli_plan_options(const struct cli_options *o);
 /* Loads the plan (telling its problems); 0 or an exit code. */
 int cli_load_plan(const struct cli_options *o, const json_t *document, const char *dir, struct tn_plan **out);
 /* Plan and session. `changing` = state is created, events are shown. */

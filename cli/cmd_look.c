@@ -255,15 +255,7 @@ static void which_app(const struct cli_options *o, struct tn_plan **plan)
 {
     *plan = NULL;
     if (o->files.n > 0 || access("turnout.yaml", R_OK) == 0) {
-        struct tn_plan_options po = {.files = o->files.v,
-                                     .n_files = o->files.n,
-                                     .vars = o->vars.v,
-                                     .n_vars = o->vars.n,
-                                     .sets = o->sets.v,
-                                     .n_sets = o->sets.n,
-                                     .var_files = o->var_files.v,
-                                     .n_var_files = o->var_files.n,
-                                     .environment = o->environment};
+        struct tn_plan_options po = cli_plan_options(o);
         struct tn_problems problems = {0};
         *plan = tn_plan_load(&po, &problems, NULL); /* without its variables it is not needed */
         tn_problems_clear(&problems);

@@ -58,9 +58,9 @@ static void tell_problems(const struct tn_problems *p, bool warnings)
         fputc('\n', stderr);
 }
 
-int cli_load_plan(const struct cli_options *o, const json_t *document, const char *dir, struct tn_plan **out)
+struct tn_plan_options cli_plan_options(const struct cli_options *o)
 {
-    struct tn_plan_options po = {
+    return (struct tn_plan_options){
         .files = o->files.v,
         .n_files = o->files.n,
         .sets = o->sets.v,
@@ -70,9 +70,14 @@ int cli_load_plan(const struct cli_options *o, const json_t *document, const cha
         .var_files = o->var_files.v,
         .n_var_files = o->var_files.n,
         .environment = o->environment,
-        .document = document,
-        .document_dir = dir,
     };
+}
+
+int cli_load_plan(const struct cli_options *o, const json_t *document, const char *dir, struct tn_plan **out)
+{
+    struct tn_plan_options po = cli_plan_options(o);
+    po.document = document;
+    po.document_dir = dir;
     struct tn_problems problems = {0};
     struct tn_error *err = NULL;
     *out = tn_plan_load(&po, &problems, &err);

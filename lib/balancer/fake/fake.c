@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include "lib/balancer/balancer.h"
-#include "lib/base/clock.h"
+#include "turnout/clock.h"
 #include "lib/base/fake/world.h"
 #include "lib/base/hash.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 enum { FORGET_AFTER = 60000 };
 

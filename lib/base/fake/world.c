@@ -10,10 +10,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fs.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/fs.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 enum { MAX_WORLD = 16 << 20, MAX_LOG = 4096 };
 

@@ -19,7 +19,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "lib/base/cancel.h"
+#include "turnout/cancel.h"
 #include "turnout/error.h"
 
 /* What a call is about; NULL = nothing. */

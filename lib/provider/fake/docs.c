@@ -1,7 +1,7 @@
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/provider/fake/fake.h"
 
 static int open_docs(struct tn_fake_call *k, struct tn_provider *p, struct tn_cancel *c, const char *slot,

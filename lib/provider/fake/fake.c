@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 
 static bool is_ours(const struct tn_provider *p, const json_t *entry, const char *app)
 {

@@ -1,9 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/mem.h"
-#include "lib/base/text.h"
+#include "turnout/clock.h"
+#include "turnout/mem.h"
+#include "turnout/text.h"
 #include "lib/provider/fake/fake.h"
 
 enum { FOLLOW_LOOK = 50 };

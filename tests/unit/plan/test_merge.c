@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/mem.h"
+#include "turnout/mem.h"
 #include "tests/unit/plan/plan_help.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__})

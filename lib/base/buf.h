@@ -1,1 +1,0 @@
-#include "turnout/buf.h" /* moved */

@@ -1,1 +1,0 @@
-#include "turnout/cancel.h" /* moved */

@@ -1,1 +1,0 @@
-#include "turnout/clock.h" /* moved */

@@ -1,1 +1,0 @@
-#include "turnout/fs.h" /* moved */

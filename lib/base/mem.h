@@ -1,1 +1,0 @@
-#include "turnout/mem.h" /* moved */

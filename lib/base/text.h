@@ -1,1 +1,0 @@
-#include "turnout/text.h" /* moved */

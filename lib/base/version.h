@@ -1,1 +1,0 @@
-#include "turnout/version.h" /* moved */
