@@ -87,8 +87,24 @@ static int refuse_unfinished(struct tn_session *s, struct tn_error **err)
     return tn_error_hint(err, "first: turnout resume, or: turnout rollback");
 }
 
-/* Does this store know of a rollout that has not ended? Asks no engine. */
-static bool last_is_open(struct tn_session *s)
+static int finish(struct tn_session *s, const json_t *goal, const char *id, bool back, const char *hook,
+                  const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
+{
+    struct tn_rollout_start how = {
+        .goals = tn_goals_from_json(s, goal, err),
+        .id = id,
+        .back = back,
+        .finishes = true,
+        .hook = hook,
+        .lease_wait = lease_wait(s, o),
+    };
+    if (!how.goals)
+        return err && *err ? (int)(*err)->code : TN_EFAIL;
+    return tn_run_rollout(s, &how, out, err);
+}
+
+/* The newest rollout that this store knows, when it has not ended. Asks no engine. Caller frees. */
+static char *open_rollout(struct tn_session *s)
 {
     static const char *const ended[] = {"done", "rolled_back", "failed", "superseded"};
     struct tn_rollout_rows rows = {0};
@@ -96,8 +112,34 @@ static bool last_is_open(struct tn_session *s)
         tn_store_rollouts(s->store, s->plan->name, s->plan->environment, 1, &rows, NULL) >= 0 && rows.n == 1;
     for (size_t i = 0; open && i < TN_COUNT(ended); i++)
         open = strcmp(rows.v[0].state, ended[i]) != 0;
+    char *id = open ? tn_strdup(rows.v[0].id) : NULL;
     tn_rollout_rows_clear(&rows);
-    return open;
+    return id;
+}
+
+/* Everything is as the plan wants it. A rollout that was cut short right before its end is ended; one that another
+ * machine has ended is told so to this store. */
+static int nothing_to_change(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
+                             struct tn_error **err)
+{
+    static const char words[] = "nothing to do: everything is as the plan wants it";
+    tn_autofree char *open = o->dry_run ? NULL : open_rollout(s), *left = NULL;
+    struct tn_error *e = NULL;
+    if (!open)
+        return nothing(out, words);
+    if (tn_lease_is_alive(s, NULL) == 1)
+        return nothing(out, words); /* its run is at work */
+    json_t *goal = unfinished_goal(s, &left, &e);
+    if (e)
+        return tn_error_move(err, &e);
+    int rc = goal ? finish(s, goal, left, json_is_true(json_object_get(goal, "turned")), NULL, o, out, err)
+                  : TN_OK;
+    bool finished = goal != NULL;
+    json_decref(goal);
+    if (finished)
+        return rc;
+    tn_store_rollout_end(s->store, open, "superseded", TN_EXIT_MIXED, NULL, NULL);
+    return nothing(out, words);
 }
 
 int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const struct tn_deploy_options *o,
@@ -108,10 +150,8 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
         if (rc < 0)
             return rc;
     }
-    if (!c->any && !o->dry_run && last_is_open(s))
-        return tn_session_resume(s, NULL, NULL, o, out, err); /* all is there; what is left is to end it */
     if (!c->any)
-        return nothing(out, "nothing to do: everything is as the plan wants it");
+        return nothing_to_change(s, o, out, err);
     if (o->dry_run)
         return nothing(out, "dry run: nothing was changed");
     tn_autofree char *left = NULL;
@@ -192,22 +232,6 @@ static struct tn_goals *goals_of_world(struct tn_session *s, const struct tn_sel
         return g;
     tn_goals_free(g);
     return NULL;
-}
-
-static int finish(struct tn_session *s, const json_t *goal, const char *id, bool back, const char *hook,
-                  const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
-{
-    struct tn_rollout_start how = {
-        .goals = tn_goals_from_json(s, goal, err),
-        .id = id,
-        .back = back,
-        .finishes = true,
-        .hook = hook,
-        .lease_wait = lease_wait(s, o),
-    };
-    if (!how.goals)
-        return err && *err ? (int)(*err)->code : TN_EFAIL;
-    return tn_run_rollout(s, &how, out, err);
 }
 
 static bool somebody_rolls(struct tn_session *s)

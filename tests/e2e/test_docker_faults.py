@@ -118,9 +118,7 @@ def test_a_stranger_holds_ports_of_the_range(box):
     low = int(box.ports.plan_range().split("-")[0])
     sockets = []
     for port in (low, low + 1):
-        sockets.append(socket.socket())
-        sockets[-1].bind(("127.0.0.1", port))
-        sockets[-1].listen()
+        sockets.append(socket.create_server(("127.0.0.1", port)))
     box.stranger(host={"PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(low + 2)}]}}, ExposedPorts={"8080/tcp": {}})
     plan(box)
     box.deploy("v1")
@@ -131,9 +129,7 @@ def test_a_stranger_holds_ports_of_the_range(box):
 
 def test_no_free_port(box):
     low = int(box.ports.plan_range().split("-")[0])
-    held = socket.socket()
-    held.bind(("127.0.0.1", low))
-    held.listen()
+    held = socket.create_server(("127.0.0.1", low))
     plan(box, {"policy": {"port_range": f"{low}-{low}"}})
     run = box.turnout("deploy", "--yes", "--progress", "plain", timeout=40)
     assert run.rc == 1 and "port" in run.err, repr(run)
@@ -189,7 +185,7 @@ def test_engine_that_hangs_is_unknown(box):
     box.deploy("v1")
     before = parts(box)
     proxy.rule(lambda method, path: True, "hang")
-    run = box.turnout("deploy", "--yes", "--var", "tag=v2", "--timeout", "5s", "--progress", "plain", timeout=30)
+    run = box.turnout("deploy", "--yes", "--var", "tag=v2", "--timeout", "2s", "--progress", "plain", timeout=30)
     assert run.rc in (1, 6), repr(run)
     proxy.release()
     assert parts(box) == before

@@ -161,7 +161,7 @@ def test_one_engine_that_does_not_answer(pair, how):
         front.close()
     else:
         proxy.rule(lambda method, path: True, "hang")
-    limit = [] if how == "gone" else ["--timeout", "5s"]
+    limit = [] if how == "gone" else ["--timeout", "2s"]
     for args in (["deploy", "--yes", "--var", "tag=v2"], ["deploy", "--yes"], ["destroy", "--yes", "--confirm", box.app]):
         run = box.turnout(*args, *limit, timeout=60)
         assert run.rc == (1 if how == "gone" else run.rc) and run.rc in (1, 6), repr(run)

@@ -95,7 +95,7 @@ def test_rolling_under_load(boxed, box):
 
 
 def test_rolling_twin(boxed, box):
-    boxed.plan()
+    boxed.plan(replicas=1)
     box.deploy("v1")
     with fresh_load(boxed, paths=STREAMS, rate=60) as load:
         box.deploy("v2", unsafe="no-drain", rc=None)

@@ -77,12 +77,12 @@ def check_depth(load, run, kinds=("admit", "drain"), least=50):
 
 
 def test_v2_replaces_v1_under_load(edge, box):
-    edge.plan()
+    edge.plan(replicas=2)
     box.deploy("v1")
-    edge.alone("v1")
+    edge.alone("v1", 2)
     with box.load(edge.port) as load:
         run = box.deploy("v2")
-        edge.alone("v2")
+        edge.alone("v2", 2)
     load.check_nothing_lost("v1", "v2")
     check_depth(load, run)
 
