@@ -299,7 +299,7 @@ corpus: ## every fuzz corpus once, under ASan and UBSan
 sim: ## the core against random worlds
 	+@$(CHECK) sim
 e2e: ## tests on real engines (T=pattern selects)
-	+@$(CHECK) e2e
+	+@$(CHECK) e2e e2e-docker
 crash: ## kill -9 at every effect (pytest marker crash)
 	+@$(CHECK) crash
 soak: ## long runs (pytest marker soak)

@@ -83,6 +83,9 @@ static int start(const struct tn_plan *p, const struct tn_secret *s, char *const
                  struct tn_error **err)
 {
     int pipe_fds[2];
+    tn_autofree char *program = tn_path_join(p->dir, argv[0]);
+    if (access(program, F_OK) != 0 && errno == ENOENT)
+        return tn_error_set(err, TN_ENOTFOUND, "secret '%s': '%s' is not there", s->name, argv[0]);
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return tn_error_errno(err, TN_EFAIL, errno, "secret '%s': pipe", s->name);
     child->pid = fork();
