@@ -77,6 +77,7 @@ struct tn_placement {
     int starts;
 
     enum tn_wait told_wait;
+    bool told_no_health; /* an image without a health check where the plan relies on one */
     json_t *told_world;
     int least_serving; /* lowest number that served while it ran */
     int64_t looked_at,

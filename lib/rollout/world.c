@@ -258,11 +258,18 @@ static void probe_all(struct tn_placement *p, int64_t now)
 static void judge_by_engine(struct tn_placement *p, struct tn_tracked *t, const struct tn_instance *i,
                             int64_t now)
 {
+    const struct tn_health *h = health_of(p, t);
+    if (h && h->kind == TN_HEALTH_NATIVE && i->state == TN_RUN_RUNNING && i->health == TN_NATIVE_NONE &&
+        !p->told_no_health) {
+        struct tn_where w = {p->goal->service, p->goal->cluster, i->name};
+        p->told_no_health = true;
+        tn_session_tell(p->s, TN_EV_WARNING, &w, NULL,
+                        "%s has no health check of its own: that it runs counts as ready", i->name);
+    }
     bool ok = i->state == TN_RUN_RUNNING && (i->health == TN_NATIVE_NONE || i->health == TN_NATIVE_HEALTHY);
     if (ok && !t->ready)
         t->ready_since = now;
     t->ready = ok;
-    (void)p;
 }
 
 /* ---- obs ---- */
