@@ -1,6 +1,7 @@
 /* The loop of one placement: look, decide (pure), dispatch, wait; until there is a verdict or a reason to stop. */
 #include "lib/rollout/placement.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,10 +166,14 @@ static bool collect_log(void *arg, const char *data, size_t n)
     return true;
 }
 
-static char *exit_words(const struct tn_instance *i)
+/* The engine tells of the memory killer a moment after the end, and not always. */
+static char *exit_words(const struct tn_instance *i, const struct tn_service *spec)
 {
     if (i->oom_killed)
         return tn_strdup("was killed: out of memory");
+    if (i->exit_signal == SIGKILL && spec && spec->memory > 0)
+        return tn_format("was killed (signal 9), most likely out of memory: its limit is %lld MiB",
+                         (long long)(spec->memory >> 20));
     if (i->exit_signal)
         return tn_format("ended by signal %d (%s)", i->exit_signal, strsignal(i->exit_signal));
     if (i->exit_code >= 0)
@@ -189,7 +194,7 @@ char *tn_placement_diagnose(struct tn_placement *p, const char *name, char **evi
         *evidence = tn_buf_take(&log);
     const char *host = pr->host_names[i->host];
     if (i->state == TN_RUN_EXITED) {
-        tn_autofree char *how = exit_words(i);
+        tn_autofree char *how = exit_words(i, t->spec);
         return tn_format("%s on %s %s%s%s", name, host, how, i->detail && *i->detail ? ": " : "",
                          i->detail ? i->detail : "");
     }

@@ -12,7 +12,7 @@
 #include "lib/transport/http.h"
 #include "turnout/rollout.h"
 
-enum { TN_POOL_MOVES = 4, TN_POOL_PROBES = 8 };
+enum { TN_POOL_MOVES = 10, TN_POOL_PROBES = 8 };
 
 /* A cluster of the plan, open. The pool bounds the moves that run on it at the same time. */
 struct tn_site {

@@ -24,8 +24,9 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 TURNOUT = os.environ.get("TURNOUT", os.path.join(ROOT, "build", "turnout"))
 SERVER = os.path.join(os.environ.get("TURNOUT_SUPPORT", os.path.join(ROOT, "build", "tests")), "testserver")
 REPLICAS = 10
-HEALTH_MS = 200
+HEALTH_MS = 1000
 MONITOR_MS = 500
+PARALLEL = tuple(int(p) for p in os.environ.get("BENCH_PARALLEL", "10,2,1").split(","))
 
 
 class UnixHTTP(http.client.HTTPConnection):
@@ -80,7 +81,7 @@ class Engine:
         os.makedirs(root, exist_ok=True)
         shutil.copy(SERVER, os.path.join(root, "app"))
         tar = subprocess.run(["tar", "-C", root, "-c", "."], check=True, capture_output=True).stdout
-        health = "HEALTHCHECK --interval=%dms --timeout=1s --retries=3 CMD [\"/app\", \"probe\", \"http://127.0.0.1:8080/healthz\"]"
+        health = "HEALTHCHECK --interval=%dms --timeout=10s --retries=5 CMD [\"/app\", \"probe\", \"http://127.0.0.1:8080/healthz\"]"
         env = dict(os.environ, DOCKER_HOST="unix://" + self.socket)
         subprocess.run(["docker", "import", "-c", 'ENTRYPOINT ["/app"]', "-c", "ENV VERSION=" + version, "-c",
                         health % HEALTH_MS, "-", tag], input=tar, env=env, check=True, capture_output=True)
@@ -142,8 +143,7 @@ class Turnout:
 
     def round(self):
         self.tag = 3 - self.tag
-        took, r = turnout(self.engine, self.folder, ["deploy", "--yes", "--progress", "json", "--var", "tag=v%d" % self.tag])
-        self.last_events = r.stderr
+        took, _ = turnout(self.engine, self.folder, ["deploy", "--yes", "--progress", "quiet", "--var", "tag=v%d" % self.tag])
         return took
 
     def end(self):
@@ -226,15 +226,6 @@ def peak_memory(argv, cwd, env):
     return usage.ru_maxrss / 1024.0
 
 
-def own_time(events):
-    """Wall − time in which an engine call or a named wait was under way, from the events of one run (ms, effects)."""
-    from datetime import datetime
-    at = lambda e: datetime.fromisoformat(e["at"].replace("Z", "+00:00")).timestamp() * 1000
-    lines = [json.loads(x) for x in events.splitlines() if x.startswith("{")]
-    began = next(at(e) for e in lines if e["kind"] == "rollout")
-    return (max(at(e) for e in lines) - began), len([e for e in lines if e["kind"] in ("start", "stop", "admit", "drain")])
-
-
 def quartiles(values):
     q = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
     return q[0], statistics.median(values), q[2]
@@ -250,17 +241,20 @@ def table(title, rows, unit, scale):
     return "\n".join(out) + "\n"
 
 
-def rolling(engine, rounds):
-    subjects = [Raw(engine)] + [Turnout(engine, p) for p in (10, 2, 1)] + [Swarm(engine, p) for p in (10, 2, 1)]
-    results = {s.name: [] for s in subjects}
-    for i in range(rounds):
+def rolling(engine, rounds, slow_rounds):
+    text = ""
+    for parallel in PARALLEL:  # one group at a time: containers that only wait have health checks, too
+        subjects = ([Raw(engine)] if parallel == 10 else []) + [Turnout(engine, parallel), Swarm(engine, parallel)]
+        results = {s.name: [] for s in subjects}
+        for i in range(rounds if parallel == 10 else slow_rounds):
+            for s in subjects:
+                results[s.name].append(s.round())
+                print("round %d  %-40s %.2f s" % (i + 1, s.name, results[s.name][-1]), file=sys.stderr, flush=True)
         for s in subjects:
-            results[s.name].append(s.round())
-            print("round %d  %-40s %.2f s" % (i + 1, s.name, results[s.name][-1]), file=sys.stderr, flush=True)
-    for s in subjects:
-        s.end()
-    return table("Rolling update of %d containers (health every %d ms, %d ms minimum healthy time)" % (REPLICAS, HEALTH_MS, MONITOR_MS),
-                 list(results.items()), "s", 1)
+            s.end()
+        text += table("Rolling update of %d containers, %d at once (health every %d ms, %d ms minimum healthy time)" % (
+            REPLICAS, parallel, HEALTH_MS, MONITOR_MS), list(results.items()), "s", 1)
+    return text
 
 
 def commands(engine, rounds):
@@ -288,9 +282,11 @@ def commands(engine, rounds):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--slow-rounds", type=int, help="for 2 and 1 at once (default: as --rounds)")
     parser.add_argument("--only", default="commands,rolling")
     parser.add_argument("--out")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the engine is stopped on the way out
     folder = tempfile.mkdtemp(prefix="tn-bench-")
     engine = Engine(folder)
     try:
@@ -299,9 +295,10 @@ def main():
         engine.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
         text = "Measured on %d cores, Docker %s, %d rounds, interleaved. `make bench`\n" % (
             os.cpu_count(), engine.docker("version", "--format", "{{.Server.Version}}").strip(), args.rounds)
-        suites = {"commands": commands, "rolling": rolling}
+        slow = args.slow_rounds or args.rounds
+        suites = {"commands": lambda: commands(engine, args.rounds), "rolling": lambda: rolling(engine, args.rounds, slow)}
         for name in args.only.split(","):
-            text += suites[name](engine, args.rounds)
+            text += suites[name]()
     finally:
         engine.stop()
         shutil.rmtree(folder, ignore_errors=True)
