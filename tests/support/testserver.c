@@ -822,18 +822,15 @@ static int probe(const char *url)
     memcpy(host, rest, n);
     host[n] = '\0';
     rest += n;
-    char *path = NULL;
-    unsigned long port = *rest == ':' ? strtoul(rest + 1, &path, 10) : 80;
-    if (!path)
-        path = strdup(rest);
+    char *after = NULL;
+    unsigned long port = *rest == ':' ? strtoul(rest + 1, &after, 10) : 80;
+    const char *path = after ? after : rest;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    if (!path ||
-        inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &address.sin_addr) != 1)
+    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &address.sin_addr) != 1)
         die(EXIT_USAGE, "probe: '%s' is not an IPv4 address", host);
     signal(SIGALRM, probe_timeout);
     alarm(5);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the program ends soon */
     int len =
         snprintf(request, sizeof request, "GET %.1000s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
                  *path ? path : "/", host);
