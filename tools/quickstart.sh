@@ -12,7 +12,9 @@ turnout=$PWD/build/turnout
 export TURNOUT_STATE=$root/state
 unset TURNOUT_YES TURNOUT_OUTPUT TURNOUT_PROGRESS 2>/dev/null || true
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold= plain=
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 run() { printf '$ %s\n' "$*" | sed "s|$turnout|turnout|"; "$@"; }
 
 down() {
@@ -98,7 +100,7 @@ say "4. What happened so far"
 run "$turnout" history
 cat <<NEXT
 
-It runs on. Try, in build/quickstart:
+It runs on. Try, from this folder:
     export PATH=\$PWD/build:\$PATH TURNOUT_STATE=$TURNOUT_STATE; cd build/quickstart
     turnout status
     turnout rollback --yes
