@@ -37,6 +37,8 @@ hyperfine              cmd:hyperfine
 iproute2               cmd:ip
 tmux                   cmd:tmux
 git                    cmd:git
+zsh                    cmd:zsh
+fish                   cmd:fish
 "
 
 group=${1:-check}
