@@ -101,8 +101,6 @@ struct tn_changes {
     size_t n;
     int create, update, remove; /* counts of changes */
     bool any;
-    bool unfinished; /* a rollout was left unfinished in the target */
-    char *unfinished_id;
     struct tn_goals *goals; /* internal */
 };
 void tn_changes_free(struct tn_changes *c);
@@ -114,7 +112,6 @@ json_t *tn_changes_json(const struct tn_session *s, const struct tn_changes *c);
 /* Result document of `diff -o json`. New reference. */
 json_t *tn_changes_report(const struct tn_changes *c);
 
-struct tn_run_result_info; /* see below */
 struct tn_outcome {
     int exit_code;  /* enum tn_exit */
     char *rollout;  /* id, NULL when nothing was begun */

@@ -298,13 +298,12 @@ static void compare_secrets(struct tn_change *c, const struct tn_goal *g, const 
     }
 }
 
-static struct tn_diff_input diff_input(struct tn_session *s, const struct tn_goal *g,
-                                       const struct tn_observation *o, struct tn_exposures *x,
-                                       const struct tn_edge_views *views, struct tn_diff_instance *v)
+static struct tn_diff_input diff_input(const struct tn_goal *g, const struct tn_observation *o,
+                                       const struct tn_exposures *x, const struct tn_edge_views *views,
+                                       struct tn_diff_instance *v)
 {
     struct tn_diff_input in = {.in_plan = g->spec != NULL, .replicas = g->replicas, .v = v};
     in.manual = g->plan_service && g->plan_service->rollout.strategy == TN_STRATEGY_MANUAL;
-    (void)s;
     for (size_t i = 0; i < o->n; i++) {
         const struct tn_instance *r = &o->v[i];
         if (!tn_streq(r->service, g->service))
@@ -376,7 +375,7 @@ static int fill_change(struct tn_session *s, struct tn_goal *g, const struct tn_
     if (x.n)
         tn_exposures_observe(s, &x, &views);
     struct tn_diff_instance *v = tn_alloc((o->n + 1) * sizeof(*v));
-    struct tn_diff_input in = diff_input(s, g, o, &x, &views, v);
+    struct tn_diff_input in = diff_input(g, o, &x, &views, v);
     int differs = x.n && g->spec ? tn_exposures_differ(s, &x, o, err) : 0;
     int rc = differs < 0 ? differs : TN_OK;
     if (rc >= 0 && x.n && !views.all_answered)
@@ -488,7 +487,6 @@ void tn_changes_free(struct tn_changes *c)
         change_clear(&c->v[i]);
     free(c->v);
     tn_goals_free(c->goals);
-    free(c->unfinished_id);
     free(c);
 }
 

@@ -32,8 +32,8 @@ int tn_effect_run(const struct tn_effect *e, int (*do_it)(void *arg, struct tn_e
     if (rc < 0)
         return rc; /* no effect without a durable intent */
     struct tn_error *local = NULL;
-    rc = tn_lease_check(e->s->lease,
-                        &local); /* again: writing may have taken long, or we were stopped meanwhile */
+    /* again: writing may have taken long, or we were stopped meanwhile */
+    rc = tn_lease_check(e->s->lease, &local);
     if (rc >= 0)
         rc = do_it(arg, &local);
     json_t *detail = rc < 0 ? json_pack("{s:s,s:o}", "error", tn_code_name((enum tn_code)rc), "message",
@@ -62,13 +62,13 @@ static bool happened(const struct tn_placement *p, const struct tn_record *r)
     return strcmp(r->move, "start") != 0;
 }
 
-static bool has_outcome(const struct tn_records *all, const struct tn_record *intent)
+const struct tn_record *tn_effect_outcome(const struct tn_records *all, const struct tn_record *intent)
 {
     for (size_t i = 0; i < all->n; i++)
         if (all->v[i].number == intent->number && strcmp(all->v[i].phase, "outcome") == 0 &&
             strcmp(all->v[i].placement, intent->placement) == 0)
-            return true;
-    return false;
+            return &all->v[i];
+    return NULL;
 }
 
 int tn_effect_probe_all(struct tn_placement *p, struct tn_error **err)
@@ -78,7 +78,7 @@ int tn_effect_probe_all(struct tn_placement *p, struct tn_error **err)
     for (size_t i = 0; rc >= 0 && i < all.n; i++) {
         const struct tn_record *r = &all.v[i];
         if (strcmp(r->placement, p->goal->placement) != 0 || strcmp(r->phase, "intent") != 0 ||
-            has_outcome(&all, r))
+            tn_effect_outcome(&all, r))
             continue;
         json_t *detail = json_pack("{s:s,s:b}", "probed", "by observation", "happened", happened(p, r));
         struct tn_effect e = {p->s, r->placement, r->move, r->instance, r->number, NULL};

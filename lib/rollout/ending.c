@@ -31,6 +31,25 @@ int tn_exit_of(const struct tn_error *err)
     return TN_EXIT_ERROR;
 }
 
+bool tn_state_is_final(const char *state)
+{
+    static const char *const final[] = {"done", "rolled_back", "failed", "superseded"};
+    for (size_t i = 0; i < TN_COUNT(final); i++)
+        if (tn_streq(state, final[i]))
+            return true;
+    return false;
+}
+
+int tn_outcome_nothing(struct tn_outcome *out, const char *now)
+{
+    out->exit_code = TN_EXIT_OK;
+    out->state = tn_strdup("done");
+    out->now = tn_strdup(now);
+    out->report =
+        json_pack("{s:i,s:s,s:i,s:b,s:s}", "v", 1, "state", "done", "exit_code", 0, "changed", 0, "now", now);
+    return TN_EXIT_OK;
+}
+
 static bool had_nothing_before(const struct tn_goals *g)
 {
     for (size_t i = 0; i < g->n; i++)

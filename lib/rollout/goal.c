@@ -75,6 +75,24 @@ int tn_goal_set_spec(struct tn_goal *g, json_t *spec, struct tn_error **err)
     return TN_OK;
 }
 
+void tn_goal_start(const struct tn_session *s, const struct tn_goal *g, struct tn_start *out)
+{
+    *out = (struct tn_start){
+        .spec = g->typed,
+        .app = s->plan->name,
+        .environment = s->plan->environment,
+        .service = g->service,
+        .cluster = g->cluster,
+        .revision = g->revision,
+        .rollout = s->rollout,
+        .dir = s->plan->dir,
+    };
+    for (size_t i = 0; i < g->n_secrets && i < TN_COUNT(out->secrets); i++) {
+        out->secrets[out->n_secrets].env = g->secrets[i].env;
+        out->secrets[out->n_secrets++].value = g->secrets[i].value;
+    }
+}
+
 bool tn_goal_secrets_match(const struct tn_goal *g, const char *label)
 {
     if (g->n_secrets == 0)

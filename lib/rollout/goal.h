@@ -47,6 +47,9 @@ struct tn_goal *tn_goals_add(struct tn_goals *g, const char *service, const char
 struct tn_goal *tn_goals_find(const struct tn_goals *g, const char *service, const char *cluster);
 /* Takes a reference of spec; types it. */
 int tn_goal_set_spec(struct tn_goal *g, json_t *spec, struct tn_error **err);
+/* What to start of it: who and what it is, and its secrets. The caller adds name, host and effect. Everything is borrowed
+ * from session and goal. */
+void tn_goal_start(const struct tn_session *s, const struct tn_goal *g, struct tn_start *out);
 /* Resolves the values of its secrets and, against the hashes that `running` instances carry, the label to use: the
  * label of a running instance when all values match (then nothing changed), else a new one. */
 int tn_goal_secrets(struct tn_session *s, struct tn_goal *g, const struct tn_observation *running,

@@ -7,6 +7,7 @@
 
 #include "turnout/clock.h"
 #include "turnout/fs.h"
+#include "turnout/json.h"
 #include "turnout/mem.h"
 #include "turnout/text.h"
 #include "lib/rollout/placement.h"
@@ -74,22 +75,9 @@ static int run_in_container(struct hook_run *r, struct tn_error **err)
     struct tn_provider *p = tn_session_site(r->s, g->cluster)->provider;
     if (!p->ops->task)
         return tn_error_set(err, TN_EUNSUPPORTED, "a %s cluster runs no container hooks", p->ops->name);
-    struct tn_start st = {
-        .name = r->effect,
-        .spec = g->typed,
-        .app = r->s->plan->name,
-        .environment = r->s->plan->environment,
-        .service = g->service,
-        .cluster = g->cluster,
-        .revision = g->revision,
-        .rollout = r->s->rollout,
-        .effect = r->effect,
-        .dir = r->s->plan->dir,
-    };
-    for (size_t i = 0; i < g->n_secrets && i < TN_COUNT(st.secrets); i++) {
-        st.secrets[st.n_secrets].env = g->secrets[i].env;
-        st.secrets[st.n_secrets++].value = g->secrets[i].value;
-    }
+    struct tn_start st;
+    tn_goal_start(r->s, g, &st);
+    st.name = st.effect = r->effect;
     return p->ops->task(p, r->s->cancel, &st, (const char *const *)r->hook->run.argv, r->hook->timeout,
                         &r->result, err);
 }
@@ -131,7 +119,8 @@ static int claim_hook(struct hook_run *r, const char *name, bool *done, struct t
     struct tn_provider *p = tn_session_site(r->s, r->goal->cluster)->provider;
     tn_autofree char *ended = tn_format("%s-done", name);
     struct tn_docs docs = {0};
-    json_t *body = json_pack("{s:s,s:s}", "effect", r->effect, "by", r->s->actor), *existing = NULL;
+    json_t *body = json_pack("{s:s,s:o}", "effect", r->effect, "by", tn_json_text(r->s->actor)),
+           *existing = NULL;
     int rc = p->ops->doc_create(p, r->s->cancel, 0, name, body, &existing, err);
     json_decref(body);
     json_decref(existing);
@@ -199,9 +188,6 @@ static int run_one(struct hook_run *r, enum tn_hook_when when, size_t i, const c
     if (rc == TN_EUNKNOWN && again) {
         tn_error_clear(err);
         rc = TN_OK;
-    } else if (rc == TN_EUNKNOWN && tn_streq(resume, "skip")) {
-        done = true;
-        rc = decide_unknown(r, name, resume, rc, err);
     }
     enum tn_hook_state state = TN_HOOK_ABSENT;
     tn_hook_probe(r->dir, &state, NULL);

@@ -193,6 +193,14 @@ bool lease_watch_says_dead(const struct tn_lease *l, struct watch *w, const stru
     return now - w->changed >= l->ttl;
 }
 
+int tn_lease_pause(const struct tn_session *s, const char *what, int64_t ms, struct tn_error **err)
+{
+    int rc = tn_wait_fd(s->cancel, what, -1, tn_mono_ms() + ms, err);
+    if (rc >= 0 && tn_cancel_level(s->cancel) >= 1)
+        return tn_error_set(err, TN_ECANCELLED, "interrupted while waiting for %s", what);
+    return rc;
+}
+
 /* Watches a claim: TN_OK = free or dead, TN_EHELD = its holder lives and the wait is over. */
 static int wait_until_free(struct tn_lease *l, const struct seat *seat, int64_t give_up, struct seat_view *v,
                            struct tn_error **err)
@@ -206,11 +214,9 @@ static int wait_until_free(struct tn_lease *l, const struct seat *seat, int64_t 
         int64_t now = tn_mono_ms();
         if (now >= give_up && (w.alive || lease_holder_lives_here(v->claim)))
             return lease_held(seat, v->claim, err);
-        rc = tn_wait_fd(l->s->cancel, "the lease", -1, now + (l->ttl < 2000 ? l->ttl / 8 + 10 : 250), err);
+        rc = tn_lease_pause(l->s, "the lease", l->ttl < 2000 ? l->ttl / 8 + 10 : 250, err);
         if (rc < 0)
             return rc;
-        if (tn_cancel_level(l->s->cancel) >= 1)
-            return tn_error_set(err, TN_ECANCELLED, "interrupted while waiting for the lease");
     }
 }
 
@@ -359,7 +365,7 @@ static void *beat_thread(void *arg)
     struct tn_lease *l = arg;
     int64_t every = l->ttl / 4 < 20 ? 20 : l->ttl / 4;
     struct tn_cancel *never =
-        tn_cancel_new(); /* the run's own token must not stop the beats of a run that still works */
+        tn_cancel_new(); /* a run that was told to stop still works, and needs its beats */
     while (tn_wait_fd(never, "the next beat of the lease", l->wake, tn_mono_ms() + every, NULL) == 0) {
         bool all = true;
         int64_t began = tn_mono_ms();
@@ -397,9 +403,8 @@ struct tn_lease *tn_lease_take(struct tn_session *s, const char *rollout, const 
     return l;
 }
 
-int tn_lease_end(struct tn_lease *l, const char *state, const json_t *unfinished, struct tn_error **err)
+void tn_lease_end(struct tn_lease *l, const char *state, const json_t *unfinished)
 {
-    (void)err;
     ssize_t n = write(l->wake, &(uint64_t){1}, sizeof(uint64_t));
     (void)n;
     if (l->beating)
@@ -407,7 +412,6 @@ int tn_lease_end(struct tn_lease *l, const char *state, const json_t *unfinished
     if (!l->lost)
         release_seats(l, state, unfinished);
     lease_free(l);
-    return TN_OK;
 }
 
 int tn_lease_check(struct tn_lease *l, struct tn_error **err)
@@ -434,9 +438,4 @@ void tn_lease_turn(struct tn_lease *l)
 bool tn_lease_abort_asked(struct tn_lease *l)
 {
     return l && l->abort_asked;
-}
-
-int64_t tn_lease_epoch(const struct tn_lease *l)
-{
-    return l->n ? l->seats[0].epoch : 0;
 }

@@ -24,19 +24,22 @@ struct tn_lease;
  * answer. *prior (new reference or NULL) = goal of a rollout that was left unfinished. `goal` is what we lead to. */
 struct tn_lease *tn_lease_take(struct tn_session *s, const char *rollout, const json_t *goal, int64_t wait_ms,
                                json_t **prior, struct tn_error **err);
-/* How it ended (NULL = nothing is left to tell of, after destroy); `unfinished` = the goal when it must be finished later, else NULL. Frees the lease. */
-int tn_lease_end(struct tn_lease *l, const char *state, const json_t *unfinished, struct tn_error **err);
+/* How it ended (NULL = nothing is left to tell of, after destroy); `unfinished` = the goal when it must be finished
+ * later, else NULL. Frees the lease. An engine that does not answer now sees it expire. */
+void tn_lease_end(struct tn_lease *l, const char *state, const json_t *unfinished);
 /* TN_ELOST when it is not surely ours any more: asked before every effect. */
 int tn_lease_check(struct tn_lease *l, struct tn_error **err);
 /* From now on the rollout goes back: whoever takes over goes on so ("turned" in its goal). */
 void tn_lease_turn(struct tn_lease *l);
-/* A wish of another operator to the running deploy: "abort" or NULL. */
+/* Another operator wishes that the running deploy goes back. */
 bool tn_lease_abort_asked(struct tn_lease *l);
-int64_t tn_lease_epoch(const struct tn_lease *l);
 /* 1: somebody holds it and lives; 0: free, or its holder is dead; or an error. A holder on another machine is watched for
  * up to the TTL: no beat in that time is death. */
 int tn_lease_is_alive(struct tn_session *s, struct tn_error **err);
-/* What stands in the target now ("held" = not given back; whether its holder lives is only known of this machine): {"held":bool,"holder":…,"since":…,"rollout":…,"unfinished":goal|null,"epoch":n}. */
+/* Waits a moment for `what`. Nothing has begun while a lease is waited for: the first signal already ends the wait. */
+int tn_lease_pause(const struct tn_session *s, const char *what, int64_t ms, struct tn_error **err);
+/* What stands in the target now ("held" = not given back; whether its holder lives is only known of this machine):
+ * {"held":bool,"holder":…,"since":…,"rollout":…,"unfinished":goal|null,"epoch":n}. */
 json_t *tn_lease_look(struct tn_session *s, struct tn_error **err);
 /* Leaves a wish for the holder. */
 int tn_lease_ask_abort(struct tn_session *s, struct tn_error **err);

@@ -21,7 +21,7 @@ static int seat_is_alive(struct tn_lease *l, const struct seat *seat, struct tn_
         lease_view_clear(&v);
         if (rc < 0 || dead || lives)
             return rc < 0 ? rc : lives;
-        rc = tn_wait_fd(l->s->cancel, "a sign of life of the lease's holder", -1, tn_mono_ms() + 100, err);
+        rc = tn_lease_pause(l->s, "a sign of life of the lease's holder", 100, err);
         if (rc < 0)
             return rc;
     }

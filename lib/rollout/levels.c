@@ -168,11 +168,10 @@ void tn_run_placements(struct tn_session *s, struct tn_goals *goals, enum tn_dir
 {
     int highest = 0;
     int *levels = levels_of(s, goals, &highest);
-    *out = (struct tn_ran){.done = true, .least_serving = -1};
+    *out = (struct tn_ran){.done = true};
     size_t n = s->plan->n_clusters;
     for (int k = 0; k <= highest && out->done; k++)
-        for (size_t c = 0; c < n && out->done;
-             c++) /* no waves: the clusters one after another, in the plan's order */
+        for (size_t c = 0; c < n && out->done; c++) /* clusters one after another, in the plan's order */
             run_level(s, goals, levels, direction == TN_BACK ? highest - k : k,
                       direction == TN_BACK ? n - 1 - c : c, direction, out);
     free(levels);

@@ -206,7 +206,7 @@ json_t *tn_session_prune(struct tn_session *s, bool dry_run, struct tn_error **e
             rc = prune_records(s, &s->plan->services[i], s->plan->services[i].clusters.v[k], dry_run, gone,
                                err);
     if (s->lease)
-        tn_lease_end(TN_TAKE(s->lease), "done", NULL, NULL);
+        tn_lease_end(TN_TAKE(s->lease), "done", NULL);
     json_decref(prior);
     json_t *out = rc >= 0 ? json_pack("{s:i,s:b,s:O}", "v", 1, "dry_run", dry_run, "removed", gone) : NULL;
     json_decref(gone);

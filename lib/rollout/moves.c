@@ -12,7 +12,7 @@
 #include "turnout/text.h"
 #include "lib/rollout/placement.h"
 
-enum { PORT_TRIES = 20, NAME_TRIES = 20, FIRST_HOLD = 100 /* ms, doubled with each error in a row */ };
+enum { PORT_TRIES = 20, NAME_TRIES = 20 };
 
 /* One effect on its way. */
 struct tn_job {
@@ -24,8 +24,7 @@ struct tn_job {
     size_t n;
     struct tn_observation world; /* names that exist (START: names and ports taken) */
     uint32_t host;
-    char
-        *reserved; /* START: the name that was set aside for it; another one may have been taken in the end */
+    char *reserved; /* START: the name set aside for it; in the end it may have taken another one */
     char *signal, *policy;
     int64_t grace;
     int rc;
@@ -53,8 +52,8 @@ static void job_back(struct tn_job *j)
     pthread_mutex_lock(&p->lock);
     j->next = p->done;
     p->done = j;
-    ssize_t n = write(p->wake, &(uint64_t){1},
-                      sizeof(uint64_t)); /* under the lock: afterwards the placement may be gone */
+    /* under the lock: afterwards the placement may be gone */
+    ssize_t n = write(p->wake, &(uint64_t){1}, sizeof(uint64_t));
     (void)n;
     pthread_mutex_unlock(&p->lock);
 }
@@ -152,30 +151,6 @@ static int fill_ports(struct tn_job *j, struct tn_start *st, const char *bind, s
     return TN_OK;
 }
 
-static void fill_start(const struct tn_job *j, struct tn_start *st, const char *effect, const char *spec_json)
-{
-    const struct tn_goal *g = j->p->goal;
-    const struct tn_session *s = j->p->s;
-    *st = (struct tn_start){
-        .host = j->host,
-        .spec = g->typed,
-        .spec_json = spec_json,
-        .app = s->plan->name,
-        .environment = s->plan->environment,
-        .service = g->service,
-        .cluster = g->cluster,
-        .revision = g->revision,
-        .rollout = s->rollout,
-        .effect = effect,
-        .secret_hashes = g->secret_hashes,
-        .dir = s->plan->dir,
-    };
-    for (size_t i = 0; i < g->n_secrets && i < TN_COUNT(st->secrets); i++) {
-        st->secrets[st->n_secrets].env = g->secrets[i].env;
-        st->secrets[st->n_secrets++].value = g->secrets[i].value;
-    }
-}
-
 static bool has_fixed_port(const struct tn_service *s)
 {
     for (size_t i = 0; i < s->n_ports; i++)
@@ -223,7 +198,11 @@ static int do_start(void *arg, struct tn_error **err)
     int rc = make_ready(j, err), number = 1;
     if (rc < 0)
         return rc;
-    fill_start(j, &st, effect, spec_json);
+    tn_goal_start(j->p->s, j->p->goal, &st);
+    st.host = j->host;
+    st.spec_json = spec_json;
+    st.effect = effect;
+    st.secret_hashes = j->p->goal->secret_hashes;
     for (int ports = 0, names = 0; ports < PORT_TRIES && names < NAME_TRIES;) {
         st.name = j->v[0].name;
         rc = fill_ports(j, &st, bind, err);
@@ -374,20 +353,14 @@ static void add_member(struct tn_placement *p, struct tn_job *j, int index, enum
     tn_placement_tracked(p, p->world.v[index].name)->busy = busy;
 }
 
-/* Names that are being started right now are taken, too. */
-static void reserve_name(struct tn_placement *p, const char *name)
-{
-    struct tn_tracked *t = tn_placement_tracked(p, name);
-    t->by_this_run = true;
-    t->busy = TN_BUSY_START;
-}
-
 static void dispatch_start(struct tn_placement *p, uint32_t host)
 {
     struct tn_job *j = job_new(p, TN_MOVE_START, 1);
     j->host = host;
     char *name = pick_name(j, 1);
-    reserve_name(p, name);
+    struct tn_tracked *t = tn_placement_tracked(p, name);
+    t->by_this_run = true;
+    t->busy = TN_BUSY_START;
     j->reserved = tn_strdup(name);
     j->v[j->n++].name = name;
     p->start_hosts[p->starts++] = host;
@@ -506,15 +479,7 @@ static void tell_error(struct tn_placement *p, const struct tn_job *j)
     struct tn_where w = {p->goal->service, p->goal->cluster, j->v[0].name};
     tn_session_tell(p->s, TN_EV_WARNING, &w, NULL, "%s %s: %s", tn_move_name(j->kind), j->v[0].name,
                     tn_error_message(j->err));
-    bool heals = j->rc == TN_EUNREACHABLE || j->rc == TN_EUNKNOWN;
-    p->errors_in_a_row += !heals;
-    p->hold_until = tn_mono_ms() + (FIRST_HOLD << (p->errors_in_a_row < 5 ? p->errors_in_a_row : 5));
-    free(p->last_error);
-    p->last_error = j->err && j->err->hint ? tn_format("%s (%s)", tn_error_message(j->err), j->err->hint)
-                                           : tn_strdup(tn_error_message(j->err));
-    if (j->rc == TN_ELOST || j->rc == TN_ECANCELLED || j->rc == TN_EIO || j->rc == TN_ESTRANGER ||
-        j->rc == TN_ESTALE || j->rc == TN_EAUTH)
-        p->stop_code = (enum tn_code)j->rc;
+    tn_placement_note_error(p, j->err);
 }
 
 static void note_members(struct tn_placement *p, const struct tn_job *j)

@@ -12,6 +12,7 @@
 #include "turnout/mem.h"
 #include "turnout/text.h"
 
+enum { FIRST_HOLD = 100 /* ms, doubled with each error in a row */, MOST_DOUBLINGS = 5 };
 enum { DRAIN_OF_ORPHANS = 10000, HOPELESS_ERRORS = 4, EVIDENCE_LINES = 20, EVIDENCE_BYTES = 64 * 1024 };
 
 static const struct tn_rollout_options *options_of(const struct tn_goal *g)
@@ -239,6 +240,22 @@ static void explain_failure(struct tn_placement *p, const struct tn_decision *d)
 
 /* ---- the loop ---- */
 
+void tn_placement_note_error(struct tn_placement *p, const struct tn_error *err)
+{
+    static const enum tn_code ends_it[] = {TN_ELOST,     TN_ECANCELLED, TN_EIO,
+                                           TN_ESTRANGER, TN_ESTALE,     TN_EAUTH};
+    bool heals = err->code == TN_EUNREACHABLE || err->code == TN_EUNKNOWN;
+    p->errors_in_a_row += !heals;
+    int doublings = p->errors_in_a_row < MOST_DOUBLINGS ? p->errors_in_a_row : MOST_DOUBLINGS;
+    p->hold_until = tn_mono_ms() + ((int64_t)FIRST_HOLD << doublings);
+    free(p->last_error);
+    p->last_error =
+        err->hint ? tn_format("%s (%s)", tn_error_message(err), err->hint) : tn_strdup(tn_error_message(err));
+    for (size_t i = 0; i < TN_COUNT(ends_it); i++)
+        if (err->code == ends_it[i])
+            p->stop_code = err->code;
+}
+
 static void save_memo(struct tn_placement *p, const struct tn_strategy_memo *before)
 {
     if (memcmp(before, &p->memo, sizeof(*before)) == 0)
@@ -257,16 +274,32 @@ static void save_memo(struct tn_placement *p, const struct tn_strategy_memo *bef
     json_decref(r.detail);
 }
 
+/* Hosts of the starts in flight whose instance is not seen yet: one that is seen counts once. */
+static int unseen_starts(const struct tn_placement *p, uint32_t hosts[TN_MAX_INSTANCES])
+{
+    int n = p->starts;
+    memcpy(hosts, p->start_hosts, (size_t)n * sizeof(*hosts));
+    for (int k = 0; k < p->n_obs; k++) {
+        int i = 0;
+        while (i < n && (p->obs[k].busy != TN_BUSY_START || hosts[i] != p->obs[k].host))
+            i++;
+        if (i < n)
+            hosts[i] = hosts[--n];
+    }
+    return n;
+}
+
 static void decide(struct tn_placement *p, struct tn_decision *d)
 {
+    uint32_t starts[TN_MAX_INSTANCES];
     struct tn_strategy_input in = {
         .spec = &p->spec,
         .v = p->obs,
         .n = p->n_obs,
         .n_hosts = (int)p->site->provider->n_hosts,
         .host_down = p->host_down,
-        .start_hosts = p->start_hosts,
-        .starts = p->starts,
+        .start_hosts = starts,
+        .starts = unseen_starts(p, starts),
         .balancer_unknown = p->balancer_unknown,
         .gates = tn_placement_gates(p),
         .now = tn_mono_ms(),
@@ -281,28 +314,12 @@ static void decide(struct tn_placement *p, struct tn_decision *d)
     p->looked_at = in.now;
 }
 
-/* A START whose instance is seen already counts once. */
-static void forget_seen_starts(struct tn_placement *p)
-{
-    for (int k = 0; k < p->n_obs; k++) {
-        if (p->obs[k].busy != TN_BUSY_START)
-            continue;
-        for (int i = 0; i < p->starts; i++) {
-            if (p->start_hosts[i] == p->obs[k].host) {
-                p->start_hosts[i] = p->start_hosts[--p->starts];
-                break;
-            }
-        }
-    }
-}
-
 static bool must_leave(struct tn_placement *p)
 {
     if (p->stop_code != TN_OK)
         return true;
     if (tn_cancel_level(p->s->cancel) >= 1) {
         p->stop_code = TN_ECANCELLED;
-        p->interrupted = true;
     } else if (tn_mono_ms() >= tn_cancel_deadline(p->s->cancel)) {
         p->stop_code = TN_ETIMEOUT;
     } else if (p->spec.direction == TN_FORWARD && tn_lease_abort_asked(p->s->lease)) {
@@ -314,7 +331,8 @@ static bool must_leave(struct tn_placement *p)
     return p->stop_code != TN_OK;
 }
 
-/* Moves in flight are waited for: that is the safe point. */
+/* Moves in flight are waited for: that is the safe point. Each of their calls has a deadline of its own and listens to
+ * cancel, so all of them come back; to leave before them would leave them without a placement. */
 static void land(struct tn_placement *p)
 {
     while (p->in_flight > 0) {
@@ -361,14 +379,6 @@ static bool file_waits_for_reload(const struct tn_placement *p)
     return false;
 }
 
-static void note_error(struct tn_placement *p, const struct tn_error *err)
-{
-    p->errors_in_a_row++;
-    p->hold_until = tn_mono_ms() + (100LL << (p->errors_in_a_row < 5 ? p->errors_in_a_row : 5));
-    free(p->last_error);
-    p->last_error = tn_strdup(tn_error_message(err));
-}
-
 /* True when it did something, so that the world must be looked at again. */
 static bool make_file_and_runtime_agree(struct tn_placement *p)
 {
@@ -385,7 +395,7 @@ static bool make_file_and_runtime_agree(struct tn_placement *p)
         p->errors_in_a_row = 0;
     } else {
         tn_session_tell(p->s, TN_EV_WARNING, &w, NULL, "%s", tn_error_message(err));
-        note_error(p, err);
+        tn_placement_note_error(p, err);
     }
     tn_error_free(err);
     return true;
@@ -395,9 +405,6 @@ static bool step(struct tn_placement *p)
 {
     struct tn_error *err = NULL;
     tn_placement_reap(p);
-    int saved_starts = p->starts;
-    uint32_t saved_hosts[TN_MAX_INSTANCES];
-    memcpy(saved_hosts, p->start_hosts, sizeof(saved_hosts));
     if (tn_placement_look(p, &err) < 0) {
         p->stop_code = err->code;
         p->cause = tn_strdup(tn_error_message(err));
@@ -406,12 +413,9 @@ static bool step(struct tn_placement *p)
     }
     if (make_file_and_runtime_agree(p))
         return !must_leave(p) && !gives_up(p);
-    forget_seen_starts(p);
     tell_ready(p);
     struct tn_decision d;
     decide(p, &d);
-    p->starts = saved_starts;
-    memcpy(p->start_hosts, saved_hosts, sizeof(saved_hosts));
     tell_world(p, &d);
     p->verdict = d.verdict;
     if (d.verdict == TN_FAILED)
@@ -460,19 +464,18 @@ static void settle_traffic(struct tn_placement *p)
             tn_session_tell(p->s, TN_EV_NOTE, &w, NULL, "the balancer has the plan's weights and settings");
     }
     if (differs < 0) {
-        p->verdict = TN_FAILED;
+        tn_placement_note_error(p, err);
+        p->verdict = p->stop_code == TN_OK ? TN_FAILED : TN_RUNNING;
         p->cause = tn_strdup(tn_error_message(err));
     }
     tn_error_free(err);
 }
 
+/* False also when its end is not known. */
 static bool was_refused(const struct tn_records *all, const struct tn_record *intent)
 {
-    for (size_t i = 0; i < all->n; i++)
-        if (all->v[i].number == intent->number && strcmp(all->v[i].phase, "outcome") == 0 &&
-            strcmp(all->v[i].placement, intent->placement) == 0)
-            return json_object_get(all->v[i].detail, "error") != NULL;
-    return false; /* its end is not known */
+    const struct tn_record *outcome = tn_effect_outcome(all, intent);
+    return outcome && json_object_get(outcome->detail, "error");
 }
 
 /* Who was admitted, or may have been: from the journal, when this store has it. */

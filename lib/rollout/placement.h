@@ -24,7 +24,7 @@ struct tn_tracked {
     bool counted;     /* its failure is in the memo */
     bool told_failed, told_ready;
     enum tn_busy busy;
-    int64_t first_seen, ready_since, out_since, next_probe, last_probe;
+    int64_t first_seen, ready_since, out_since, next_probe;
     int passes, failures, hopeless_count;
     struct tn_probe_answer answer;
     struct tn_service *spec; /* of its own revision; NULL = not readable */
@@ -50,8 +50,8 @@ struct tn_placement {
     struct tn_strategy_spec spec;
     struct tn_strategy_memo memo;
     int64_t number; /* last effect */
-    json_t *
-        admitted; /* instances that a balancer was told of by this rollout, by its journal; NULL = not known */
+    /* Instances that a balancer was told of by this rollout, by its journal; NULL = not known. */
+    json_t *admitted;
 
     struct tn_observation all;   /* of every service on the cluster: names and ports that are taken */
     struct tn_observation world; /* instances of this service only */
@@ -88,7 +88,7 @@ struct tn_placement {
 
     /* the end */
     enum tn_verdict verdict;
-    bool interrupted, aborted;
+    bool aborted;
     enum tn_code stop_code; /* TN_ELOST, TN_ECANCELLED, TN_ETIMEOUT, … why it stopped without a verdict */
     char *cause, *evidence, *culprit;
     char *last_error; /* of the last move that failed */
@@ -113,6 +113,9 @@ json_t *tn_placement_snapshot(const struct tn_placement *p);
 /* Why this instance has failed, in an operator's words; *evidence = its last log lines (may stay NULL). */
 char *tn_placement_diagnose(struct tn_placement *p, const char *instance, char **evidence);
 
+/* A change failed: the next ones wait, longer each time, and what no repetition can heal ends the placement. */
+void tn_placement_note_error(struct tn_placement *p, const struct tn_error *err);
+
 /* moves.c: starts jobs for the moves of a decision; takes in finished ones. */
 void tn_placement_dispatch(struct tn_placement *p, const struct tn_decision *d);
 void tn_placement_reap(struct tn_placement *p);
@@ -127,6 +130,8 @@ struct tn_effect {
 /* Calls do_it between intent and outcome; what it returns is the outcome. */
 int tn_effect_run(const struct tn_effect *e, int (*do_it)(void *arg, struct tn_error **err), void *arg,
                   struct tn_error **err);
+/* The outcome of an intent; NULL = not known. */
+const struct tn_record *tn_effect_outcome(const struct tn_records *all, const struct tn_record *intent);
 /* Intents without an outcome of an earlier run are judged by what is observed: was it done? */
 int tn_effect_probe_all(struct tn_placement *p, struct tn_error **err);
 

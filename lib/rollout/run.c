@@ -121,7 +121,7 @@ static void failed_by(struct tn_ran *ran, const struct tn_goals *goals, struct t
 static void forward(struct tn_session *s, struct tn_goals *goals, const char *hook, struct tn_ran *ran)
 {
     struct tn_error *e = NULL;
-    *ran = (struct tn_ran){.done = true, .least_serving = -1};
+    *ran = (struct tn_ran){.done = true};
     if (hooks_of_all(s, goals, TN_HOOK_PRE, hook, &e) < 0) {
         failed_by(ran, goals, e);
     } else {
@@ -137,7 +137,7 @@ static void go_back(struct tn_session *s, const struct tn_goals *goals, struct t
 {
     struct tn_error *e = NULL;
     struct tn_goals *back = tn_goals_back(s, goals, &e);
-    *ran = (struct tn_ran){.least_serving = -1};
+    *ran = (struct tn_ran){0};
     if (!back) {
         ran->stop = TN_EFAIL;
         ran->cause = tn_format("the way back: %s", tn_error_message(e));
@@ -159,8 +159,7 @@ static void failure_hooks(struct tn_session *s, const struct tn_goals *goals)
 static void turn_round(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *why,
                        struct tn_ran *back)
 {
-    struct tn_where w = {0};
-    tn_session_tell(s, TN_EV_TURN, &w, NULL, "rolling back: %s", why->cause ? why->cause : "failed");
+    tn_session_tell(s, TN_EV_TURN, NULL, NULL, "rolling back: %s", why->cause ? why->cause : "failed");
     tn_lease_turn(s->lease);
     tn_store_rollout_state(s->store, s->rollout, "rolling_back", NULL);
     go_back(s, goals, back);
@@ -262,15 +261,6 @@ static void tidy_up(struct tn_session *s)
     }
 }
 
-static bool is_unfinished(const struct tn_outcome *o)
-{
-    static const char *const open_states[] = {"interrupted", "paused", "mixed", "timeout", "lost"};
-    for (size_t i = 0; i < TN_COUNT(open_states); i++)
-        if (tn_streq(o->state, open_states[i]))
-            return true;
-    return false;
-}
-
 static int begin_row(struct tn_session *s, const struct tn_goals *goals, struct tn_error **err)
 {
     char host[256] = "localhost";
@@ -321,18 +311,18 @@ static void end_run(struct tn_session *s, const struct tn_goals *goals, bool tur
             json_object_set_new(out->report, said[i].key, tn_json_text(said[i].text));
     json_object_set_new(out->report, "downtime_ms", json_integer(downtime));
     json_t *unfinished = NULL;
-    if (!is_unfinished(out) && had_hooks(goals))
-        tn_forget_hooks(s);
-    if (is_unfinished(out)) {
+    if (!tn_state_is_final(out->state)) {
         unfinished = tn_goals_json(goals);
         if (turned)
             json_object_set_new(unfinished, "turned", json_true());
+    } else if (had_hooks(goals)) {
+        tn_forget_hooks(s);
     }
     tn_session_tell(s, TN_EV_DONE, NULL,
                     json_pack("{s:s,s:i}", "state", out->state, "exit_code", out->exit_code), "%s: %s",
                     out->state, out->now ? out->now : "");
     tn_store_rollout_end(s->store, s->rollout, out->state, out->exit_code, out->report, NULL);
-    tn_lease_end(TN_TAKE(s->lease), goals->whole && !unfinished ? NULL : out->state, unfinished, NULL);
+    tn_lease_end(TN_TAKE(s->lease), goals->whole && !unfinished ? NULL : out->state, unfinished);
     json_decref(unfinished);
 }
 
@@ -388,7 +378,7 @@ static int get_ready(struct tn_session *s, const struct tn_rollout_start *how, c
 static int give_up(struct tn_session *s, json_t *prior, struct tn_error **err)
 {
     tn_store_rollout_end(s->store, s->rollout, "failed", tn_exit_of(err ? *err : NULL), NULL, NULL);
-    tn_lease_end(TN_TAKE(s->lease), "failed", prior, NULL);
+    tn_lease_end(TN_TAKE(s->lease), "failed", prior);
     json_decref(prior);
     return err && *err ? (int)(*err)->code : TN_EFAIL;
 }
@@ -410,17 +400,13 @@ static bool is_goal_of(const json_t *prior, const char *id)
 static int somebody_finished(struct tn_session *s, const struct tn_rollout_start *how, json_t *prior,
                              struct tn_outcome *out, struct tn_error **err)
 {
-    tn_lease_end(TN_TAKE(s->lease), "not begun", prior, NULL);
+    tn_lease_end(TN_TAKE(s->lease), "not begun", prior);
     bool another = prior != NULL;
     json_decref(prior);
     if (another)
         return tn_error_set(err, TN_EFAIL, "rollout %s has ended; another one was left unfinished", how->id);
-    out->exit_code = TN_EXIT_OK;
-    out->state = tn_strdup("done");
-    out->now = tn_format("nothing to do: rollout %s has ended meanwhile", how->id);
-    out->report = json_pack("{s:i,s:s,s:i,s:b,s:s}", "v", 1, "state", "done", "exit_code", 0, "changed", 0,
-                            "now", out->now);
-    return TN_EXIT_OK;
+    tn_autofree char *now = tn_format("nothing to do: rollout %s has ended meanwhile", how->id);
+    return tn_outcome_nothing(out, now);
 }
 
 /* One rollout from the moment on at which nothing has changed yet. */
@@ -459,7 +445,7 @@ static void settle_the_rest(struct tn_session *s, struct tn_goals *goals, struct
 
 static int run_course(struct tn_session *s, const struct tn_rollout_start *how, struct tn_outcome *out)
 {
-    struct course c = {.ahead = {.least_serving = -1}, .back = {.least_serving = -1}};
+    struct course c = {0};
     go(s, how, &c);
     settle_the_rest(s, how->goals, &c);
     tn_outcome_from(s, how->goals, &c.ahead, c.turned ? &c.back : NULL, out);

@@ -14,8 +14,7 @@ struct tn_ran {
     enum tn_code stop;             /* TN_OK, or why it stopped without a verdict */
     enum tn_on_failure on_failure; /* of the one that failed */
     char *cause, *evidence, *who;  /* owned */
-    int least_serving;
-    int64_t downtime; /* ms, of the placement that had most */
+    int64_t downtime;              /* ms, of the placement that had most */
 };
 void tn_ran_clear(struct tn_ran *r);
 /* Services in depends_on order, those of one level at the same time; backwards for TN_BACK. */
@@ -46,6 +45,10 @@ int tn_run_hooks(struct tn_session *s, const struct tn_goal *g, enum tn_hook_whe
 void tn_forget_hooks(struct tn_session *s);
 
 /* ending.c: exit code, state, and the sentences of an outcome. */
+/* Did a rollout in this state end for good? One that did not can be resumed. */
+bool tn_state_is_final(const char *state);
+/* The outcome of a call that had nothing to do; `now` says why. Returns TN_EXIT_OK. */
+int tn_outcome_nothing(struct tn_outcome *out, const char *now);
 void tn_outcome_from(struct tn_session *s, const struct tn_goals *goals, const struct tn_ran *forward,
                      const struct tn_ran *back, struct tn_outcome *out);
 

@@ -17,16 +17,6 @@ static int64_t lease_wait(const struct tn_session *s, const struct tn_deploy_opt
     return o->lease_wait >= 0 ? o->lease_wait : s->plan->policy.lease_wait;
 }
 
-static int nothing(struct tn_outcome *out, const char *now)
-{
-    out->exit_code = TN_EXIT_OK;
-    out->state = tn_strdup("done");
-    out->now = tn_strdup(now);
-    out->report =
-        json_pack("{s:i,s:s,s:i,s:b,s:s}", "v", 1, "state", "done", "exit_code", 0, "changed", 0, "now", now);
-    return TN_EXIT_OK;
-}
-
 /* Goals that need nothing are left out of the run; what must stay together is decided by the diff. */
 static struct tn_goals *wanted_goals(struct tn_session *s, const struct tn_changes *c, struct tn_error **err)
 {
@@ -40,60 +30,83 @@ static struct tn_goals *wanted_goals(struct tn_session *s, const struct tn_chang
     return g;
 }
 
-/* A goal left unfinished in the target (a living run's is none); NULL and no error when there is none. */
-static json_t *unfinished_goal(struct tn_session *s, char **id, struct tn_error **err)
+/* What the target tells of another run. */
+struct other_run {
+    bool lives;   /* it is at work */
+    json_t *goal; /* else: what it left unfinished, NULL = nothing */
+    char *id;     /* of the goal */
+};
+
+static int look_for_other(struct tn_session *s, struct other_run *out, struct tn_error **err)
 {
+    *out = (struct other_run){0};
     int alive = tn_lease_is_alive(s, err);
     json_t *look = alive == 0 ? tn_lease_look(s, err) : NULL;
+    out->lives = alive > 0;
+    if (out->lives)
+        return TN_OK;
     if (!look)
-        return NULL;
-    json_t *goal = json_incref(json_object_get(look, "unfinished"));
-    *id = tn_strdup(json_string_value(json_object_get(look, "rollout")));
+        return err && *err ? (int)(*err)->code : TN_EFAIL;
+    out->goal = json_incref(json_object_get(look, "unfinished"));
+    out->id = tn_strdup(json_string_value(json_object_get(look, "rollout")));
     json_decref(look);
-    return goal;
+    return TN_OK;
+}
+
+static void other_clear(struct other_run *o)
+{
+    json_decref(o->goal);
+    free(o->id);
+}
+
+static const char *other_id(const struct other_run *o)
+{
+    return o->id ? o->id : "?";
 }
 
 /* A run over part of what was left unfinished would lose the way back of the rest. */
-static int refuse_part(const json_t *prior, const char *id, const struct tn_selection *sel,
-                       struct tn_error **err)
+static int refuse_part(const struct other_run *left, const struct tn_selection *sel, struct tn_error **err)
 {
     size_t i;
     json_t *one;
-    json_array_foreach(json_object_get(prior, "placements"), i, one)
+    json_array_foreach(json_object_get(left->goal, "placements"), i, one)
     {
         const char *service = json_string_value(json_object_get(one, "service"));
         const char *cluster = json_string_value(json_object_get(one, "cluster"));
         if (!service || !cluster || tn_selected(sel, service, cluster))
             continue;
         tn_error_set(err, TN_EFAIL, "rollout %s was left unfinished, and it concerns '%s' on '%s', too",
-                     id ? id : "?", service, cluster);
+                     other_id(left), service, cluster);
         return tn_error_hint(err, "first: turnout resume, or: turnout rollback");
     }
     return TN_OK;
 }
 
-/* Verbs that do not carry on what was left. */
-static int refuse_unfinished(struct tn_session *s, struct tn_error **err)
+static int was_left_unfinished(const struct other_run *left, struct tn_error **err)
 {
-    tn_autofree char *id = NULL;
-    struct tn_error *e = NULL;
-    json_t *prior = unfinished_goal(s, &id, &e);
-    if (e)
-        return tn_error_move(err, &e);
-    if (!prior)
-        return TN_OK;
-    json_decref(prior);
-    tn_error_set(err, TN_EFAIL, "rollout %s was left unfinished", id ? id : "?");
+    tn_error_set(err, TN_EFAIL, "rollout %s was left unfinished", other_id(left));
     return tn_error_hint(err, "first: turnout resume, or: turnout rollback");
 }
 
-static int finish(struct tn_session *s, const json_t *goal, const char *id, bool back, const char *hook,
+/* Verbs that do not carry on what was left. */
+static int refuse_unfinished(struct tn_session *s, struct tn_error **err)
+{
+    struct other_run left;
+    int rc = look_for_other(s, &left, err);
+    if (rc >= 0 && left.goal)
+        rc = was_left_unfinished(&left, err);
+    other_clear(&left);
+    return rc;
+}
+
+/* Carries on what was left, in its own direction or back. */
+static int finish(struct tn_session *s, const struct other_run *left, bool back, const char *hook,
                   const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
 {
     struct tn_rollout_start how = {
-        .goals = tn_goals_from_json(s, goal, err),
-        .id = id,
-        .back = back,
+        .goals = tn_goals_from_json(s, left->goal, err),
+        .id = left->id,
+        .back = back || json_is_true(json_object_get(left->goal, "turned")),
         .finishes = true,
         .hook = hook,
         .lease_wait = lease_wait(s, o),
@@ -106,12 +119,9 @@ static int finish(struct tn_session *s, const json_t *goal, const char *id, bool
 /* The newest rollout that this store knows, when it has not ended. Asks no engine. Caller frees. */
 static char *open_rollout(struct tn_session *s)
 {
-    static const char *const ended[] = {"done", "rolled_back", "failed", "superseded"};
     struct tn_rollout_rows rows = {0};
-    bool open =
-        tn_store_rollouts(s->store, s->plan->name, s->plan->environment, 1, &rows, NULL) >= 0 && rows.n == 1;
-    for (size_t i = 0; open && i < TN_COUNT(ended); i++)
-        open = strcmp(rows.v[0].state, ended[i]) != 0;
+    bool open = tn_store_rollouts(s->store, s->plan->name, s->plan->environment, 1, &rows, NULL) >= 0 &&
+                rows.n == 1 && !tn_state_is_final(rows.v[0].state);
     char *id = open ? tn_strdup(rows.v[0].id) : NULL;
     tn_rollout_rows_clear(&rows);
     return id;
@@ -123,23 +133,39 @@ static int nothing_to_change(struct tn_session *s, const struct tn_deploy_option
                              struct tn_error **err)
 {
     static const char words[] = "nothing to do: everything is as the plan wants it";
-    tn_autofree char *open = o->dry_run ? NULL : open_rollout(s), *left = NULL;
-    struct tn_error *e = NULL;
+    tn_autofree char *open = o->dry_run ? NULL : open_rollout(s);
+    struct other_run other;
     if (!open)
-        return nothing(out, words);
-    if (tn_lease_is_alive(s, NULL) == 1)
-        return nothing(out, words); /* its run is at work */
-    json_t *goal = unfinished_goal(s, &left, &e);
-    if (e)
-        return tn_error_move(err, &e);
-    int rc = goal ? finish(s, goal, left, json_is_true(json_object_get(goal, "turned")), NULL, o, out, err)
-                  : TN_OK;
-    bool finished = goal != NULL;
-    json_decref(goal);
-    if (finished)
-        return rc;
-    tn_store_rollout_end(s->store, open, "superseded", TN_EXIT_MIXED, NULL, NULL);
-    return nothing(out, words);
+        return tn_outcome_nothing(out, words);
+    int rc = look_for_other(s, &other, err);
+    if (rc >= 0 && other.goal) {
+        rc = finish(s, &other, false, NULL, o, out, err);
+    } else if (rc >= 0) {
+        if (!other.lives)
+            tn_store_rollout_end(s->store, open, "superseded", TN_EXIT_MIXED, NULL, NULL);
+        rc = tn_outcome_nothing(out, words);
+    }
+    other_clear(&other);
+    return rc;
+}
+
+/* Takes over where another run left off: its way back is ours. */
+static int deploy_over(struct tn_session *s, const struct tn_changes *c, const struct other_run *left,
+                       const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
+{
+    if (left->goal && refuse_part(left, &o->selection, err) < 0)
+        return TN_EFAIL;
+    struct tn_rollout_start how = {
+        .goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
+    if (!how.goals)
+        return TN_EFAIL;
+    if (left->goal) {
+        /* the claim must tell the true way back from its first moment on */
+        tn_goals_from_prior(how.goals, left->goal);
+        tn_session_tell(s, TN_EV_NOTE, NULL, NULL, "takes over from rollout %s, which was left unfinished",
+                        other_id(left));
+    }
+    return tn_run_rollout(s, &how, out, err);
 }
 
 int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const struct tn_deploy_options *o,
@@ -153,27 +179,13 @@ int tn_session_deploy(struct tn_session *s, const struct tn_changes *c, const st
     if (!c->any)
         return nothing_to_change(s, o, out, err);
     if (o->dry_run)
-        return nothing(out, "dry run: nothing was changed");
-    tn_autofree char *left = NULL;
-    struct tn_error *e = NULL;
-    json_t *prior = unfinished_goal(s, &left, &e);
-    if (e)
-        return tn_error_move(err, &e);
-    int part = prior ? refuse_part(prior, left, &o->selection, err) : TN_OK;
-    if (part < 0) {
-        json_decref(prior);
-        return part;
-    }
-    struct tn_rollout_start how = {
-        .goals = wanted_goals(s, c, err), .refresh_from = true, .lease_wait = lease_wait(s, o)};
-    if (how.goals && prior) {
-        tn_goals_from_prior(how.goals,
-                            prior); /* the claim must tell the true way back from its first moment on */
-        tn_session_tell(s, TN_EV_NOTE, NULL, NULL, "takes over from rollout %s, which was left unfinished",
-                        left ? left : "?");
-    }
-    json_decref(prior);
-    return how.goals ? tn_run_rollout(s, &how, out, err) : TN_EFAIL;
+        return tn_outcome_nothing(out, "dry run: nothing was changed");
+    struct other_run left;
+    int rc = look_for_other(s, &left, err);
+    if (rc >= 0)
+        rc = deploy_over(s, c, &left, o, out, err);
+    other_clear(&left);
+    return rc;
 }
 
 /* ---- rollback ---- */
@@ -234,11 +246,6 @@ static struct tn_goals *goals_of_world(struct tn_session *s, const struct tn_sel
     return NULL;
 }
 
-static bool somebody_rolls(struct tn_session *s)
-{
-    return tn_lease_is_alive(s, NULL) == 1;
-}
-
 static int rollback_to_record(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
                               struct tn_outcome *out, struct tn_error **err)
 {
@@ -255,28 +262,43 @@ static int rollback_to_record(struct tn_session *s, const char *to, const struct
     }
     if (rc < 0 || o->dry_run) {
         tn_goals_free(goals);
-        return rc < 0 ? rc : nothing(out, "dry run: nothing was changed");
+        return rc < 0 ? rc : tn_outcome_nothing(out, "dry run: nothing was changed");
     }
     struct tn_rollout_start how = {.goals = goals, .back = true, .lease_wait = lease_wait(s, o)};
     return tn_run_rollout(s, &how, out, err);
 }
 
+static int ask_abort(struct tn_session *s, struct tn_outcome *out, struct tn_error **err)
+{
+    int rc = tn_lease_ask_abort(s, err);
+    return rc < 0
+               ? rc
+               : tn_outcome_nothing(out, "abort was asked for; the running deploy rolls back and ends with "
+                                         "exit code 3");
+}
+
+static int roll_back(struct tn_session *s, const struct other_run *other, const char *to,
+                     const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
+{
+    if (other->lives && !to && !o->dry_run)
+        return ask_abort(s, out, err); /* going back is what the running deploy is told to do */
+    if (!other->goal)
+        return rollback_to_record(s, to, o, out, err);
+    if (to)
+        return was_left_unfinished(other, err); /* over a half-rolled world it would lose its way back */
+    if (o->dry_run)
+        return tn_outcome_nothing(out, "dry run: nothing was changed");
+    return finish(s, other, true, NULL, o, out, err);
+}
+
 int tn_session_rollback(struct tn_session *s, const char *to, const struct tn_deploy_options *o,
                         struct tn_outcome *out, struct tn_error **err)
 {
-    if (!to && !o->dry_run && somebody_rolls(s)) /* going back is what the running deploy is told to do */
-        return tn_session_abort(s, o, out, err);
-    tn_autofree char *id = NULL;
-    struct tn_error *e = NULL;
-    json_t *goal = unfinished_goal(s, &id, &e);
-    if (e)
-        return tn_error_move(err, &e);
-    if (!goal)
-        return rollback_to_record(s, to, o, out, err);
-    int rc = to ? refuse_unfinished(s, err) /* over a half-rolled world it would lose its way back */
-             : o->dry_run ? nothing(out, "dry run: nothing was changed")
-                          : finish(s, goal, id, true, NULL, o, out, err);
-    json_decref(goal);
+    struct other_run other;
+    int rc = look_for_other(s, &other, err);
+    if (rc >= 0)
+        rc = roll_back(s, &other, to, o, out, err);
+    other_clear(&other);
     return rc;
 }
 
@@ -304,34 +326,36 @@ static int wait_for_holder(struct tn_session *s, int64_t wait_ms, struct tn_erro
             return rc;
         if (tn_mono_ms() >= give_up)
             return tell_holder(s, err);
-        rc = tn_wait_fd(s->cancel, "the running rollout", -1, tn_mono_ms() + 200, err);
+        rc = tn_lease_pause(s, "the running rollout", 200, err);
         if (rc < 0)
             return rc;
     }
 }
 
+static int resume_left(struct tn_session *s, const struct other_run *left, const char *id, const char *hook,
+                       const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
+{
+    if (!left->goal)
+        return tn_outcome_nothing(out, "nothing to resume: no rollout was left unfinished");
+    if (id && !tn_starts_with(other_id(left), id))
+        return tn_error_set(err, TN_ENOTFOUND, "rollout '%s' is not the unfinished one, that is %s", id,
+                            other_id(left));
+    if (o->dry_run)
+        return tn_outcome_nothing(out, "dry run: nothing was changed");
+    return finish(s, left, false, hook, o, out, err);
+}
+
 int tn_session_resume(struct tn_session *s, const char *id, const char *hook,
                       const struct tn_deploy_options *o, struct tn_outcome *out, struct tn_error **err)
 {
-    tn_autofree char *left = NULL;
-    struct tn_error *e = NULL;
     int held = wait_for_holder(s, lease_wait(s, o), err);
     if (held < 0)
         return held;
-    json_t *goal = unfinished_goal(s, &left, &e);
-    if (e)
-        return tn_error_move(err, &e);
-    if (!goal)
-        return nothing(out, "nothing to resume: no rollout was left unfinished");
-    int rc;
-    if (id && !tn_starts_with(left ? left : "", id))
-        rc = tn_error_set(err, TN_ENOTFOUND, "rollout '%s' is not the unfinished one, that is %s", id,
-                          left ? left : "?");
-    else if (o->dry_run)
-        rc = nothing(out, "dry run: nothing was changed");
-    else
-        rc = finish(s, goal, left, json_is_true(json_object_get(goal, "turned")), hook, o, out, err);
-    json_decref(goal);
+    struct other_run left;
+    int rc = look_for_other(s, &left, err);
+    if (rc >= 0)
+        rc = resume_left(s, &left, id, hook, o, out, err);
+    other_clear(&left);
     return rc;
 }
 
@@ -361,7 +385,7 @@ int tn_session_restart(struct tn_session *s, const struct tn_deploy_options *o, 
         rc = tn_error_set(err, TN_ENOTFOUND, "nothing runs that could be restarted");
     if (rc < 0 || o->dry_run) {
         tn_goals_free(g);
-        return rc < 0 ? rc : nothing(out, "dry run: nothing was changed");
+        return rc < 0 ? rc : tn_outcome_nothing(out, "dry run: nothing was changed");
     }
     struct tn_rollout_start how = {.goals = g, .lease_wait = lease_wait(s, o)};
     return tn_run_rollout(s, &how, out, err);
@@ -377,7 +401,7 @@ int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, 
         return first < 0 ? first : TN_EFAIL;
     if (o->dry_run) {
         tn_goals_free(g);
-        return nothing(out, "dry run: nothing was changed");
+        return tn_outcome_nothing(out, "dry run: nothing was changed");
     }
     g->whole = whole;
     struct tn_rollout_start how = {.goals = g, .lease_wait = lease_wait(s, o)};
@@ -387,18 +411,14 @@ int tn_session_destroy(struct tn_session *s, const struct tn_deploy_options *o, 
 int tn_session_abort(struct tn_session *s, const struct tn_deploy_options *o, struct tn_outcome *out,
                      struct tn_error **err)
 {
-    int held = tn_lease_is_alive(s, err);
-    json_t *look = held < 0 ? NULL : tn_lease_look(s, err);
-    if (!look)
-        return held < 0 ? held : TN_EFAIL;
-    bool unfinished = json_is_object(json_object_get(look, "unfinished"));
-    json_decref(look);
-    if (!held && !unfinished)
-        return nothing(out, "nothing to abort: no rollout is running");
-    if (!held)
-        return tn_session_rollback(s, NULL, o, out, err);
-    int rc = tn_lease_ask_abort(s, err);
-    return rc < 0
-               ? rc
-               : nothing(out, "abort was asked for; the running deploy rolls back and ends with exit code 3");
+    struct other_run other;
+    int rc = look_for_other(s, &other, err);
+    if (rc >= 0 && other.lives)
+        rc = ask_abort(s, out, err);
+    else if (rc >= 0 && !other.goal)
+        rc = tn_outcome_nothing(out, "nothing to abort: no rollout is running");
+    else if (rc >= 0)
+        rc = roll_back(s, &other, NULL, o, out, err);
+    other_clear(&other);
+    return rc;
 }

@@ -207,11 +207,10 @@ static int64_t probe_pause(const struct tn_tracked *t, const struct tn_health *h
     return pause > h->interval ? h->interval : pause;
 }
 
-static void take_answer(struct tn_placement *p, struct tn_tracked *t, const struct tn_health *h,
-                        const struct tn_probe_answer *a, int64_t now)
+static void take_answer(struct tn_tracked *t, const struct tn_health *h, const struct tn_probe_answer *a,
+                        int64_t now)
 {
     t->answer = *a;
-    t->last_probe = now;
     bool pass = a->result == TN_PROBE_PASS;
     t->passes = pass ? t->passes + 1 : 0;
     t->failures = pass ? 0 : t->failures + 1;
@@ -226,7 +225,6 @@ static void take_answer(struct tn_placement *p, struct tn_tracked *t, const stru
     if (!t->was_serving && t->hopeless_count >= HOPELESS_ANSWERS && now - t->first_seen >= patience)
         t->hopeless = true;
     t->next_probe = now + probe_pause(t, h, now);
-    (void)p;
 }
 
 static void probe_all(struct tn_placement *p, int64_t now)
@@ -249,7 +247,7 @@ static void probe_all(struct tn_placement *p, int64_t now)
         tn_pool_map(p->s->probes, run_probe, args, n);
     now = tn_mono_ms();
     for (size_t k = 0; k < n; k++)
-        take_answer(p, jobs[k].t, jobs[k].h, &jobs[k].answer, now);
+        take_answer(jobs[k].t, jobs[k].h, &jobs[k].answer, now);
     free(jobs);
     free(args);
 }
@@ -366,10 +364,9 @@ static void fill_one(struct tn_placement *p, size_t k, int64_t now)
 
 static void fill_obs(struct tn_placement *p, int64_t now)
 {
-    size_t n = p->world.n < TN_MAX_INSTANCES ? p->world.n : TN_MAX_INSTANCES;
-    for (size_t k = 0; k < n; k++)
+    for (size_t k = 0; k < p->world.n; k++)
         fill_one(p, k, now);
-    p->n_obs = (int)n;
+    p->n_obs = (int)p->world.n;
 }
 
 int tn_placement_look(struct tn_placement *p, struct tn_error **err)
@@ -430,10 +427,8 @@ int64_t tn_placement_next_look(const struct tn_placement *p, int64_t now)
 
 /* ---- gates ---- */
 
-static void run_gate(void *arg)
+static void run_gate(struct tn_placement *p, struct tn_gate_state *g)
 {
-    struct tn_gate_state *g = ((void **)arg)[0];
-    struct tn_placement *p = ((void **)arg)[1];
     const struct tn_gate *gate = g->gate;
     if (gate->kind == TN_GATE_HTTP) {
         tn_probe_http(p->s->http, p->s->cancel, gate->url, gate->expect, gate->body, gate->timeout,
@@ -490,8 +485,7 @@ enum tn_gates_state tn_placement_gates(struct tn_placement *p)
     for (size_t i = 0; i < p->n_gates; i++) {
         struct tn_gate_state *g = &p->gates[i];
         if (tn_mono_ms() >= g->next) {
-            void *pair[2] = {g, p};
-            run_gate(pair);
+            run_gate(p, g);
             judge_gate(p, g, tn_mono_ms());
         }
         if (g->failed)

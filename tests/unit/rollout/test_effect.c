@@ -26,7 +26,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    tn_lease_end(session->lease, "done", NULL, NULL);
+    tn_lease_end(session->lease, "done", NULL);
     session->lease = NULL;
     world_session_end(session);
     tn_plan_free(plan);
