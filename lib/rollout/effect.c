@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,11 @@
 #include "turnout/mem.h"
 #include "turnout/text.h"
 #include "lib/rollout/placement.h"
+
+char *tn_effect_id(const char *rollout, const char *placement, int64_t number)
+{
+    return tn_format("%s/%s/%" PRId64, rollout, placement, number);
+}
 
 static struct tn_record record(const struct tn_effect *e, const char *phase, json_t *detail)
 {
@@ -52,7 +58,7 @@ int tn_effect_run(const struct tn_effect *e, int (*do_it)(void *arg, struct tn_e
  * read from the world anyway. */
 static bool happened(const struct tn_placement *p, const struct tn_record *r)
 {
-    tn_autofree char *id = tn_format("%s/%s/%lld", r->rollout, r->placement, (long long)r->number);
+    tn_autofree char *id = tn_effect_id(r->rollout, r->placement, r->number);
     for (size_t i = 0; i < p->world.n; i++) {
         if (strcmp(r->move, "start") == 0 && tn_streq(p->world.v[i].effect, id))
             return true;

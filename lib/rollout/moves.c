@@ -1,7 +1,6 @@
 /* Carrying out moves. The placement's own thread decides names, ports and numbers; the job does the blocking part on
  * the cluster's pool; what came of it is taken in on the placement's thread again. Admits and drains of one decision
  * go to the balancers as one change, so that a batch costs at most two reloads. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,8 +189,7 @@ static int do_start(void *arg, struct tn_error **err)
 {
     struct tn_job *j = arg;
     struct tn_provider *pr = j->p->site->provider;
-    tn_autofree char *effect =
-        tn_format("%s/%s/%" PRId64, j->p->s->rollout, j->p->goal->placement, j->number);
+    tn_autofree char *effect = tn_effect_id(j->p->s->rollout, j->p->goal->placement, j->number);
     tn_autofree char *spec_json = json_dumps(j->p->goal->spec, JSON_COMPACT | JSON_SORT_KEYS);
     tn_autofree char *bind = bind_address(j);
     struct tn_start st;
@@ -419,8 +417,31 @@ void tn_placement_dispatch(struct tn_placement *p, const struct tn_decision *d)
 
 /* ---- coming back ---- */
 
+/* No look has shown it yet, and its host may not answer the next one. */
+static void know_started(struct tn_placement *p, const struct tn_job *j)
+{
+    const struct tn_goal *g = p->goal;
+    if (j->rc < 0 && j->rc != TN_EUNKNOWN && j->rc != TN_ETIMEOUT && j->rc != TN_ECANCELLED)
+        return;
+    struct tn_instance i = {
+        .name = tn_strdup(j->v[0].name),
+        .host = j->host,
+        .service = tn_strdup(g->service),
+        .cluster = tn_strdup(g->cluster),
+        .environment = tn_strdup(p->s->plan->environment),
+        .revision = tn_strdup(g->revision),
+        .rollout = tn_strdup(p->s->rollout),
+        .effect = tn_effect_id(p->s->rollout, g->placement, j->number),
+        .spec = json_dumps(g->spec, JSON_COMPACT | JSON_SORT_KEYS),
+        .secrets = tn_strdup(g->secret_hashes),
+    };
+    tn_site_know(p->site, &i);
+    tn_instance_clear(&i);
+}
+
 static void after_start(struct tn_placement *p, struct tn_job *j)
 {
+    know_started(p, j);
     for (int i = 0; i < p->starts; i++) {
         if (p->start_hosts[i] == j->host) {
             p->start_hosts[i] = p->start_hosts[--p->starts];

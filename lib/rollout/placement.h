@@ -127,6 +127,8 @@ struct tn_effect {
     int64_t number;
     json_t *detail; /* borrowed; goes into the intent */
 };
+/* rollout/placement/number: the label of what an effect makes. Caller frees. */
+char *tn_effect_id(const char *rollout, const char *placement, int64_t number);
 /* Calls do_it between intent and outcome; what it returns is the outcome. */
 int tn_effect_run(const struct tn_effect *e, int (*do_it)(void *arg, struct tn_error **err), void *arg,
                   struct tn_error **err);

@@ -29,6 +29,7 @@ static int open_sites(struct tn_session *s, struct tn_error **err)
     for (size_t i = 0; i < s->plan->n_clusters; i++) {
         struct tn_site *site = &s->sites[i];
         site->config = &s->plan->clusters[i];
+        pthread_mutex_init(&site->lock, NULL);
         site->provider = tn_provider_open(s->plan, site->config, s->http, err);
         if (!site->provider)
             return tn_error_prefix(err, "cluster '%s'", site->config->name);
@@ -84,6 +85,8 @@ void tn_session_free(struct tn_session *s)
     for (size_t i = 0; s->sites && i < s->plan->n_clusters; i++) {
         tn_pool_free(s->sites[i].pool);
         tn_provider_free(s->sites[i].provider);
+        tn_observation_clear(&s->sites[i].known);
+        pthread_mutex_destroy(&s->sites[i].lock);
     }
     for (size_t i = 0; s->edges && i < s->plan->n_balancers; i++) {
         tn_balancer_driver_free(s->edges[i].driver);
@@ -163,9 +166,50 @@ static bool is_ours(const struct tn_session *s, const struct tn_site *site, cons
            (!i->cluster || strcmp(i->cluster, site->config->name) == 0);
 }
 
+static void add_copy(struct tn_observation *to, const struct tn_instance *i)
+{
+    TN_GROW(to->v, to->n, to->cap);
+    to->v[to->n++] = tn_instance_copy(i);
+}
+
+static void add_unknown(const struct tn_site *site, struct tn_observation *out)
+{
+    for (size_t i = 0; i < site->known.n; i++) {
+        size_t host = site->known.v[i].host;
+        if (host >= out->n_hosts || out->hosts[host].answered)
+            continue;
+        add_copy(out, &site->known.v[i]);
+        out->v[out->n - 1].state = TN_RUN_UNKNOWN;
+    }
+}
+
+/* A look that began before something newer was known must not make it unknown again. */
+static void keep_known(struct tn_site *site, const struct tn_observation *seen, int64_t began)
+{
+    if (began <= site->known_at)
+        return;
+    tn_observation_clear(&site->known);
+    for (size_t i = 0; i < seen->n; i++)
+        add_copy(&site->known, &seen->v[i]);
+    site->known_at = began;
+}
+
+void tn_site_know(struct tn_site *site, const struct tn_instance *started)
+{
+    bool seen = false;
+    pthread_mutex_lock(&site->lock);
+    for (size_t i = 0; i < site->known.n && !seen; i++)
+        seen = site->known.v[i].host == started->host && strcmp(site->known.v[i].name, started->name) == 0;
+    if (!seen)
+        add_copy(&site->known, started);
+    site->known_at = tn_mono_us();
+    pthread_mutex_unlock(&site->lock);
+}
+
 int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observation *out,
                     struct tn_error **err)
 {
+    int64_t began = tn_mono_us();
     int rc = site->provider->ops->observe(site->provider, s->cancel, s->plan->name, out, err);
     if (rc < 0)
         return tn_error_prefix(err, "cluster '%s'", site->config->name);
@@ -177,6 +221,10 @@ int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observ
             tn_instance_clear(&out->v[i]);
     }
     out->n = kept;
+    pthread_mutex_lock(&site->lock);
+    add_unknown(site, out);
+    keep_known(site, out, began);
+    pthread_mutex_unlock(&site->lock);
     return TN_OK;
 }
 

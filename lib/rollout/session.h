@@ -19,6 +19,9 @@ struct tn_site {
     const struct tn_cluster *config;
     struct tn_provider *provider;
     struct tn_pool *pool;
+    pthread_mutex_t lock;
+    struct tn_observation known; /* under the lock: what was last seen, and what was started since */
+    int64_t known_at;            /* monotonic us */
 };
 
 /* A balancer of the plan, open. Everything but `config` is under `lock`. */
@@ -58,9 +61,12 @@ struct tn_edge *tn_session_edge(struct tn_session *s, const char *balancer);
 /* Opens the driver on first use. The caller holds edge->lock. */
 int tn_edge_open(struct tn_session *s, struct tn_edge *e, struct tn_error **err);
 
-/* Instances of this plan's app and environment on this cluster; strangers and other environments are left out. */
+/* Instances of this plan's app and environment on this cluster; strangers and other environments are left out. Unknown is
+ * not absent: what this session knows to be on a host that does not answer now is there, in state unknown. */
 int tn_site_observe(struct tn_session *s, struct tn_site *site, struct tn_observation *out,
                     struct tn_error **err);
+/* It was started, or may have been: it is there until its host answers that it is not. Copies. */
+void tn_site_know(struct tn_site *site, const struct tn_instance *started);
 /* A host port of policy.port_range that nobody is known to use; reserved for this session. 0 = none left. */
 int tn_session_pick_port(struct tn_session *s, const struct tn_site *site, size_t host,
                          const struct tn_observation *o);

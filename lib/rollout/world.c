@@ -35,19 +35,6 @@ const struct tn_instance *tn_placement_instance(const struct tn_placement *p, co
 
 /* ---- engine ---- */
 
-/* Unknown is not absent: what was last seen on a host that does not answer now still exists. */
-static void keep_unknown(const struct tn_placement *p, struct tn_observation *all)
-{
-    for (size_t i = 0; i < p->all.n; i++) {
-        size_t h = p->all.v[i].host;
-        if (h >= all->n_hosts || all->hosts[h].answered)
-            continue;
-        TN_GROW(all->v, all->n, all->cap);
-        all->v[all->n] = tn_instance_copy(&p->all.v[i]);
-        all->v[all->n++].state = TN_RUN_UNKNOWN;
-    }
-}
-
 static int look_at_engine(struct tn_placement *p, struct tn_error **err)
 {
     struct tn_observation all = {0};
@@ -56,7 +43,6 @@ static int look_at_engine(struct tn_placement *p, struct tn_error **err)
         tn_observation_clear(&all);
         return rc;
     }
-    keep_unknown(p, &all);
     tn_observation_clear(&p->world);
     for (size_t i = 0; i < all.n; i++) {
         if (!tn_streq(all.v[i].service, p->goal->service))

@@ -39,6 +39,25 @@ def test_a_host_does_not_answer_for_a_while(box):
     check_end(box, 'v2')
 
 
+@pytest.mark.parametrize('answer', [None, {'message': 'reset', 'code': 'unknown', 'done': True, 'times': 1}],
+                         ids=['answered', 'answer-lost'])
+def test_a_host_is_gone_right_after_a_start(box, answer):
+    """What was started there is seen by no look, and exists all the same: nothing is started in its place."""
+    box.edit(lambda w: w.update(hosts=['a', 'b']))
+    serving(box)
+    start = {'then': {'hosts_down': ['a']}}
+    box.script(start={**start, 'fail': answer} if answer else start)
+    p = box.start('deploy', '--yes', '--var', 'tag=v2', *SLOW)
+    box.until(lambda: box.json()['script'].get('hosts_down'), 'the host is gone')
+    looks = box.count('observe')
+    box.until(lambda: box.count('observe') > looks + 5, 'it looks on')
+    box.script()
+    ended = box.end(p)
+    assert ended.code == 0, ended
+    check_floor(box, box.cut)
+    check_end(box, 'v2')
+
+
 def test_a_host_stays_away(box):
     """Nothing can go on: the deadline, and the way back is not there either: mixed, and the world is as it may be."""
     box.edit(lambda w: w.update(hosts=['a', 'b']))

@@ -213,8 +213,21 @@ int tn_fake_enter(struct tn_fake_call *k, const char *path, const char *slot, co
     return rc;
 }
 
+/* In the same write as the effect: nobody sees the one without the other. */
+static void change_script(const struct tn_fake_call *k)
+{
+    json_t *slot = json_object_get(k->script, k->slot), *then = json_incref(json_object_get(slot, "then"));
+    if (then) {
+        json_object_del(slot, "then");
+        json_object_update(k->script, then);
+    }
+    json_decref(then);
+}
+
 int tn_fake_leave(struct tn_fake_call *k, int rc, struct tn_error **err)
 {
+    if (rc >= 0)
+        change_script(k);
     int saved = save(k, rc < 0 ? NULL : err);
     rc = rc < 0 ? rc : saved < 0 ? saved : rc;
     if (rc >= 0)

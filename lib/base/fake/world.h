@@ -5,13 +5,14 @@
  *
  *   "counters": {SLOT: calls so far}
  *   "script": {
- *     SLOT: {"latency_ms": N or {KEY: N}, "fail": FAULT or {KEY: FAULT}},
+ *     SLOT: {"latency_ms": N or {KEY: N}, "fail": FAULT or {KEY: FAULT}, "then": {…}},
  *     "kill_at": {"effect": SLOT, "point": "before"|"after", "n": N, "signal": S} or a list of such
  *   }
  *
  * A KEY is a glob over service, revision, version (the instance's env VERSION), service@version, or the instance.
  * A FAULT is a message, or {"message", "hint", "code" (as tn_code_name; failed), "times" (counts down), "done": true
- * (the effect happens and its answer is lost)}. kill_at sends the process itself S (9) at its N-th call of that slot.
+ * (the effect happens and its answer is lost)}. "then" goes into the script, once, with the first call that had its
+ * effect. kill_at sends the process itself S (9) at its N-th call of that slot.
  */
 #ifndef TN_BASE_FAKE_WORLD_H
 #define TN_BASE_FAKE_WORLD_H

@@ -117,6 +117,9 @@ int tn_docker_start(struct tn_provider *p, struct tn_cancel *c, const struct tn_
     code = tn_docker_join_further(d, s->host, c, id, s->spec, false, err);
     if (code == TN_OK)
         code = tn_docker_start_id(d, s->host, c, s->name, id, err);
+    if (code == TN_EUNREACHABLE) /* never sent, but there is something now */
+        return tn_error_set(err, TN_EUNKNOWN, "container '%s' was created, and may not run: %s", s->name,
+                            tn_error_message(err ? *err : NULL));
     if (code == TN_OK || !was_refused(code))
         return code;
     struct tn_error *also = NULL;

@@ -31,8 +31,12 @@ static void answer(int fd, const struct fake_engine *e, int status, const char *
 {
     char head[256];
     size_t len = body != NULL ? strlen(body) : 0;
-    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nApi-Version: %s\r\nContent-Length: %zu\r\n\r\n",
-                     status, e->api_version, len + (cut ? 100 : 0));
+    bool leaves = status < 0;
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nApi-Version: %s\r\n%sContent-Length: %zu\r\n\r\n",
+                     leaves ? -status : status, e->api_version, leaves ? "Connection: close\r\n" : "",
+                     len + (cut ? 100 : 0));
+    if (leaves)
+        unlink(e->path);
     say(fd, head, (size_t)n);
     say(fd, body != NULL ? body : "", len);
 }
@@ -114,7 +118,7 @@ static void *serve_connection(void *arg)
         if (r->status == 0)
             break;
         answer(c->fd, e, r->status, r->body, r->cut);
-        if (r->cut)
+        if (r->cut || r->status < 0)
             break;
     }
     close(c->fd);

@@ -8,8 +8,8 @@
 /* The first row whose `request` begins the request line ("POST /containers/create", without /v1.NN) answers. */
 struct fake_row {
     const char *request;
-    int times;  /* how often it answers; 0 = always */
-    int status; /* 0 = close the connection without a byte */
+    int times; /* how often it answers; 0 = always */
+    int status; /* 0 = close the connection without a byte; < 0 = answers -status, from then on nobody listens */
     const char *body;
     bool cut; /* promise more than is sent */
     int delay_ms;

@@ -94,6 +94,11 @@ static const struct start_case starts[] = {
      TN_EUNKNOWN,
      0,
      NULL},
+    {"gone between create and start: it exists",
+     {{"POST /containers/create", 0, -201, created, false, 0}},
+     TN_EUNKNOWN,
+     0,
+     "was created"},
 };
 
 static void starts_end_as_the_engine_says(void **state)
